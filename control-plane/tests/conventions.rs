@@ -338,6 +338,11 @@ fn limit_works_on_every_list() {
         }
         let made = api.op("POST", "/rate-decks", Some(json!({ "name": "d", "kind": "az" }))).await.data();
         let deck = made["id"].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {}", api.operator);
+        let csv = [("Authorization", bearer.as_str()), ("Content-Type", "text/csv")];
+        let versions = format!("/api/v1/admin/rate-decks/{deck}/versions");
+        let sheet = b"Code,Rate\n44,0.01\n33,0.01\n";
+        assert_eq!(api.send("POST", &versions, &csv, sheet).await.status, 201);
         let hook = json!({ "name": "h", "url": "https://hooks.example/1", "events": ["key.created"] });
         let made = api.call(&key, "POST", "/api/v1/webhooks", Some(hook)).await;
         let webhook = made.data()["id"].as_str().unwrap_or_else(|| panic!("{}", made.body)).to_owned();
@@ -350,6 +355,7 @@ fn limit_works_on_every_list() {
             let key = if audience == Audience::Operator { &api.operator } else { &key };
             let path = e.path.replace("{trunk_id}", &trunk).replace("{customer_id}", &customer);
             let path = path.replace("{deck_id}", &deck).replace("{webhook_id}", &webhook);
+            let path = path.replace("{number}", "1");
             assert!(!path.contains('{'), "{path}: this test makes no such object, so it would try nothing");
             for (limit, wanted) in [("1", 200), ("200", 200), ("0", 400), ("201", 400), ("x", 400)] {
                 let r = api.call(key, "GET", &format!("{path}?limit={limit}"), None).await;

@@ -47,6 +47,77 @@ fn query(options: Value) -> String {
     format!("options={encoded}")
 }
 
+/// What a version holds can be read: all of it page by page, what is below a code, and of versions that are not in force too.
+#[test]
+fn the_rows_of_a_version_are_read_page_by_page() {
+    with_api(|api| async move {
+        let d = Decks::new(&api, "A-Z", "az").await;
+        let sheet = "Code,Rate,Increment,Connection Fee,Effective Date,Status\n44,0.0125,1/1,,,\n447,0.05,60/1,0.02,2099-01-01,\n\
+            4420,0.011,1/1,,,\n33,0.03,30/6,,,\n4478,,,,,Blocked\n";
+        assert_eq!(d.upload("activate=true", sheet).await.status, 201);
+        let usd = |amount: &str| json!({ "amount": amount, "currency": "USD" });
+        let codes = |rows: &Value| {
+            let rows = rows.as_array().unwrap().iter();
+            rows.map(|r| r["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let all = d.get("/versions/1/prices").await;
+        assert_eq!(codes(&all), "33 44 4420 447 4478");
+        assert_eq!(
+            all[3],
+            json!({ "code": "447", "carried": true, "interstate": usd("0.05"), "intrastate": usd("0.05"),
+                "indeterminate": usd("0.05"), "increments": "60/1", "setup_fee": usd("0.02"),
+                "from": "2099-01-01T00:00:00.000Z", "until": null })
+        );
+        assert_eq!((&all[4]["carried"], &all[4]["interstate"]), (&json!(false), &Value::Null));
+        // Pages meet without a gap and without a row twice.
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/rate-decks/{}/versions/1/prices?code=44&limit=2{cursor}", d.id);
+            let page = api.op("GET", &path, None).await;
+            seen.push(codes(&page.data()));
+            match page.json()["meta"]["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["44 4420", "447 4478"]);
+        assert_eq!(codes(&d.get("/versions/1/prices?code=447").await), "447 4478");
+        assert_eq!(codes(&d.get("/versions/1/prices?code=55").await), "");
+        // Another version is another list; one that is not there is none.
+        assert_eq!(d.upload("", "Code,Rate\n49,0.04\n").await.status, 201);
+        assert_eq!(codes(&d.get("/versions/2/prices").await), "49");
+        for (rest, status) in [("versions/3/prices", 404), ("versions/1/prices?code=0x", 422)] {
+            let path = format!("/rate-decks/{}/{rest}", d.id);
+            assert_eq!(api.op("GET", &path, None).await.status, status, "{rest}");
+        }
+    });
+}
+
+/// A first sheet moves no price: its report shows rows as they were understood, and says of each line what is wrong with it.
+#[test]
+fn the_report_of_a_first_sheet_shows_its_rows() {
+    with_api(|api| async move {
+        let d = Decks::new(&api, "A-Z", "az").await;
+        let sheet = "Code,Rate (cents/min),Increments\n44,1.25,\n33,3,see contract\n34,2,60/60\n35,zero,min\n36,1,1/1,extra\n";
+        let r = d.check("", sheet).await.data();
+        let sample = r["sample"].as_array().unwrap();
+        let shown = sample.iter().map(|row| (row["code"].clone(), row["interstate"]["amount"].clone()));
+        assert_eq!(shown.collect::<Vec<_>>(), [(json!("44"), json!("0.0125")), (json!("34"), json!("0.02"))]);
+        assert_eq!((&sample[0]["increments"], &sample[1]["increments"]), (&json!("1/1"), &json!("60/60")));
+        // Increments that are not understood are not none: one row alone says nothing of them.
+        assert_eq!(r["recognised"]["rows_without_increments"], 1);
+        assert_eq!(
+            (&r["rows_read"], &r["not_understood"], &r["lines_not_understood"]),
+            (&json!(5), &json!(4), &json!(3))
+        );
+        let version = d.upload("", "Code,Rate\n44,0.0125\n").await.data();
+        assert_eq!(
+            version["report"]["sample"][0]["interstate"],
+            json!({ "amount": "0.0125", "currency": "USD" })
+        );
+    });
+}
+
 #[test]
 fn a_check_gives_the_full_report_and_stores_nothing() {
     with_api(|api| async move {

@@ -1,6 +1,8 @@
 //! `warp decks`: rate decks and their sheets. `import FILE --dry-run` says what a sheet would change and what of it is not
 //! understood; without `--dry-run` it becomes a version.
 
+mod prices;
+
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
@@ -26,6 +28,8 @@ enum DecksCommand {
         /// Name or id (deck_…).
         deck: String,
     },
+    /// The rows of a version: what each dial code costs, and from when.
+    Prices(prices::PricesArgs),
     /// What is remembered of how the deck's sheets are read.
     Options {
         /// Name or id (deck_…).
@@ -145,6 +149,7 @@ pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
     match &args.command {
         DecksCommand::List => list(&client, common),
         DecksCommand::Versions { deck } => versions(&client, common, deck),
+        DecksCommand::Prices(args) => prices::run(&client, common, args),
         DecksCommand::Options { deck, clear } => remembered(&client, common, deck, *clear),
         DecksCommand::Import(import) => run_import(&client, common, import),
         DecksCommand::Activate { deck, number } => {
@@ -410,9 +415,9 @@ fn report_text(r: &Value) -> String {
         return out;
     }
     let mut out = format!(
-        "  read as {}, separated by {}, header on line {}; rows: {}, decimal {}, {} {}, dates in {}\n",
+        "  read as {}, {}, header on line {}; rows: {}, decimal {}, {} {}, dates in {}\n",
         text(&known["format"]),
-        separator(&text(&known["separator"])),
+        separated(&text(&known["separator"])),
         known["header_line"],
         n("rows_read"),
         text(&known["decimal"]),
@@ -445,10 +450,22 @@ fn report_text(r: &Value) -> String {
         ("begin later", "begin_later"),
         ("kept until then", "carried"),
     ] {
-        out.push_str(&format!("  {label:<18} {:>9}\n", n(name)));
+        out.push_str(&format!(
+            "  {label:<18} {:>9}{}\n",
+            n(name),
+            if name == "not_understood" { on_lines(r) } else { String::new() }
+        ));
     }
     if n("rows_read") > 0 && n("in_force") == 0 && n("carried") == 0 {
         out.push_str("  no row has a price now: such a version cannot be put into force before one begins\n");
+    }
+    let sample: Vec<&Value> = r["sample"].as_array().into_iter().flatten().collect();
+    if !sample.is_empty() {
+        let head = "rows as understood (the first ones, the dearest and the cheapest)";
+        out.push_str(&format!("  {head}:\n    {}\n", prices::HEADING));
+    }
+    for row in sample {
+        out.push_str(&format!("    {}\n", prices::line(row)));
     }
     let moves: Vec<&Value> = r["largest"].as_array().into_iter().flatten().collect();
     if !moves.is_empty() {
@@ -468,6 +485,17 @@ fn report_text(r: &Value) -> String {
     out
 }
 
+/// One line may have several places that are not understood.
+fn on_lines(r: &Value) -> String {
+    match (r["not_understood"].as_u64(), r["lines_not_understood"].as_u64()) {
+        (Some(places), Some(lines)) if places > 0 => {
+            let of = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+            format!("  ({} on {})", of(places, "place", "places"), of(lines, "line", "lines"))
+        }
+        _ => String::new(),
+    }
+}
+
 /// What moves beside the price: increments and set-up fee, where they do.
 fn terms_of(m: &Value) -> String {
     let moved = |old: &Value, new: &Value, label: &str| match (old.as_str(), new.as_str()) {
@@ -478,15 +506,17 @@ fn terms_of(m: &Value) -> String {
     moved(&m["old_increments"], &m["new_increments"], "increments") + &moved(fees[0], fees[1], "fee")
 }
 
-/// A sign that stands for itself is hard to see between others.
-fn separator(sign: &str) -> &str {
-    match sign {
+/// A sign that stands for itself is hard to see between others. A workbook has the name of its sheet there.
+fn separated(by: &str) -> String {
+    let sign = match by {
         "," => "commas",
         ";" => "semicolons",
         "\t" => "tabs",
         "|" => "bars",
+        sheet if sheet.starts_with("sheet ") => return by.to_owned(),
         other => other,
-    }
+    };
+    format!("separated by {sign}")
 }
 
 fn push_notes(out: &mut String, r: &Value) {
@@ -648,6 +678,22 @@ mod tests {
         assert!(report(0, 0).contains(said) && !report(1, 0).contains(said) && !report(0, 7).contains(said));
         assert!(report(1, 0).contains("separated by commas, header on line 1; rows: 1,"), "{}", report(1, 0));
         assert!(report(1, 0).contains("rows that state no increments: 1, which get 1/1"), "{}", report(1, 0));
+    }
+
+    /// A first sheet has no changes to look at: its rows say whether cents were read as cents.
+    #[test]
+    fn a_report_shows_rows_and_says_how_many_lines_are_wrong() {
+        let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
+        let report = report_text(
+            &json!({"rows_read": 2, "new": 1, "in_force": 1, "not_understood": 3, "lines_not_understood": 1,
+            "recognised": {"header_line": 1, "format": "XLSX", "separator": "sheet \"Rates\""},
+            "sample": [{"code": "44", "carried": true, "interstate": usd("0.0125"), "intrastate": usd("0.0125"),
+                "indeterminate": usd("0.0125"), "increments": "1/1", "setup_fee": usd("0"), "from": null, "until": null}]}),
+        );
+        assert!(report.contains("read as XLSX, sheet \"Rates\", header on line 1"), "{report}");
+        let line = report.lines().find(|l| l.trim_start().starts_with("44 ")).unwrap_or_default();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["44", "0.0125", "1/1", "0", "always"]);
+        assert!(report.contains("3  (3 places on 1 line)\n"), "{report}");
     }
 
     #[test]

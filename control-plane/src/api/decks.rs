@@ -9,7 +9,7 @@ use super::error::{ApiError, Code};
 use crate::App;
 use crate::app::decks;
 use crate::app::fault::Fault;
-use crate::app::input::{Field, Input, Plain};
+use crate::app::input::{DialCode, Field, Input, Plain};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
 
@@ -56,6 +56,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .query_json::<decks::SheetOptionsInput>(OPTIONS.0, OPTIONS.1),
         endpoint(Method::GET, path!("/{deck_id}/versions/{number}"), read, "A version of a rate deck", version)
             .gives::<decks::DeckVersion>(200),
+        endpoint(
+            Method::GET,
+            path!("/{deck_id}/versions/{number}/prices"),
+            read,
+            "The rows of a version: what each dial code costs, by code and then by date",
+            prices,
+        )
+        .lists::<decks::DeckPrice>()
+        .by(Cursor::Number)
+        .query("code", DialCode::field_schema, "Only rows whose dial code begins with these digits."),
         endpoint(
             Method::POST,
             path!("/{deck_id}/check"),
@@ -118,9 +128,17 @@ async fn versions(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn version(app: Arc<App>, r: Request) -> Answer {
-    let number = r.part("number").and_then(|t| t.parse().ok());
-    let number: i32 = number.ok_or_else(|| Fault::not_found("deck version"))?;
-    Reply::ok(&decks::version(&r.ctx(&app)?, r.id("deck_id", "deck")?, number).await?)
+    Reply::ok(&decks::version(&r.ctx(&app)?, r.id("deck_id", "deck")?, number(&r)?).await?)
+}
+
+async fn prices(app: Arc<App>, r: Request) -> Answer {
+    let (ctx, id) = (r.ctx(&app)?, r.id("deck_id", "deck")?);
+    Reply::page(decks::prices(&ctx, id, number(&r)?, r.query("code"), &r.paging()?).await?)
+}
+
+/// The number of a version in the path.
+fn number(r: &Request) -> Result<i32, Fault> {
+    r.part("number").and_then(|t| t.parse().ok()).ok_or_else(|| Fault::not_found("deck version"))
 }
 
 /// The body and what the query says of it.
@@ -156,9 +174,7 @@ async fn check(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn activate(app: Arc<App>, r: Request) -> Answer {
-    let number = r.part("number").and_then(|t| t.parse().ok());
-    let number: i32 = number.ok_or_else(|| Fault::not_found("deck version"))?;
-    Reply::ok(&decks::activate(&r.ctx(&app)?, r.id("deck_id", "deck")?, number).await?)
+    Reply::ok(&decks::activate(&r.ctx(&app)?, r.id("deck_id", "deck")?, number(&r)?).await?)
 }
 
 async fn options_get(app: Arc<App>, r: Request) -> Answer {

@@ -1,8 +1,9 @@
 //! Rate decks: names for immutable versions that are made from vendors' sheets. [`upload`](mod@upload) reads and activates,
 //! [`workbook`] takes XLSX apart, [`options`](mod@options) remembers how a vendor's sheets are read, [`report`] is what a
-//! sheet changes.
+//! sheet changes, [`prices`](mod@prices) what a version holds.
 
 mod options;
+mod prices;
 mod report;
 mod upload;
 mod workbook;
@@ -11,6 +12,7 @@ use warp_model::id::DeckKind as DeckIdKind;
 use warp_model::{Currency, DeckId};
 
 pub use self::options::{RememberedOptions, SheetOptionsInput, replace as set_options, show as options};
+pub use self::prices::{DeckPrice, prices};
 pub use self::report::{DeckReport, PriceMove, RecognisedColumn, RecognisedSheet, SheetProblem};
 pub use self::upload::{Sheet, UploadMode, activate, check, upload};
 use super::Ctx;

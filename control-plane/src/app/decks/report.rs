@@ -6,6 +6,8 @@
 use warp_model::Currency;
 use warp_policy::deck::{LineError, Report};
 
+use super::prices::DeckPrice;
+
 use crate::app::fault::Problem;
 use crate::store::types::{Amount, Time};
 
@@ -14,7 +16,7 @@ crate::view! {
     pub struct DeckReport {
         /// The version in force that the sheet was compared with. Null: there was none.
         pub base: Option<u32>,
-        /// How many rows of the sheet were read.
+        /// How many rows the sheet has below its header, those that were not understood among them.
         pub rows_read: usize,
         /// How many rows the version has, of all dates.
         pub rows: usize,
@@ -30,22 +32,27 @@ crate::view! {
         pub ended: usize,
         /// How many codes the vendor does not carry: no price of the deck holds for them, that of a shorter code neither.
         pub blocked: usize,
-        /// How many lines were not understood. A version is made only when there are none.
+        /// How many places were not understood; one line may have several. A version is made only when there are none.
         pub not_understood: usize,
+        /// How many lines have a place that was not understood. Null: the report was made before they were counted.
+        pub lines_not_understood: Option<usize>,
         /// How many codes have a price at once.
         pub in_force: usize,
         /// How many rows begin later.
         pub begin_later: usize,
         /// How many rows of the base stay until the sheet's word on their code begins.
         pub carried: usize,
-        /// The next moment at which a row begins or ends. Null: there is none.
+        /// The next moment at which the price of a code begins, changes or ends. Null: there is none.
         pub next_change: Option<Time>,
         /// The ten largest moves: by absolute change of a price per minute or of a set-up fee, then by that of the increments.
         pub largest: Vec<PriceMove>,
         /// What was recognised in the sheet.
         pub recognised: RecognisedSheet,
-        /// The first lines that were not understood, each with its column and the reason.
+        /// The first places that were not understood, each with its line, its column and the reason.
         pub problems: Vec<SheetProblem>,
+        /// Some rows of the sheet as they were understood: the first five, the three dearest and the two cheapest of the others, in
+        /// the order of the sheet. Null: the report was made before they were kept.
+        pub sample: Option<Vec<DeckPrice>>,
     }
 }
 
@@ -76,7 +83,7 @@ crate::view! {
     pub struct RecognisedSheet {
         /// The encoding of a text file, or XLSX.
         pub format: String,
-        /// What separates cells, or the name of the workbook's sheet.
+        /// What separates cells: a character. For a workbook it is the sheet's name, as `sheet "Rates"`.
         pub separator: String,
         /// The line that the header stands on, from 1.
         pub header_line: u64,
@@ -92,7 +99,7 @@ crate::view! {
         pub price_unit: String,
         /// The increments of rows that state none, in seconds: the first and the further ones.
         pub usual_increments: String,
-        /// How many rows state no increments.
+        /// How many rows state no increments: their cells are empty, or there is no such column.
         pub rows_without_increments: usize,
         /// How many rows state no date: they count at once.
         pub rows_without_date: usize,
@@ -123,7 +130,8 @@ crate::view! {
     }
 }
 
-fn increments(terms: &warp_policy::deck::Terms) -> String {
+/// First and further increments as they are shown: `60/1`.
+pub(super) fn increments(terms: &warp_policy::deck::Terms) -> String {
     format!("{}/{}", terms.initial_s, terms.next_s)
 }
 
@@ -131,6 +139,9 @@ impl DeckReport {
     /// The policy's report in the API's words.
     pub fn of(report: Report, currency: Currency, problems: &[LineError], most: usize) -> DeckReport {
         let r = report.recognised;
+        let mut lines: Vec<u64> = problems.iter().map(|p| p.line).collect();
+        lines.sort_unstable();
+        lines.dedup();
         DeckReport {
             base: report.base,
             rows_read: report.rows_read,
@@ -142,6 +153,7 @@ impl DeckReport {
             ended: report.ended,
             blocked: report.blocked,
             not_understood: problems.len(),
+            lines_not_understood: Some(lines.len()),
             in_force: report.in_force,
             begin_later: report.begin_later,
             carried: report.carried,
@@ -179,6 +191,7 @@ impl DeckReport {
                 notes: r.notes,
             },
             problems: problems.iter().take(most).map(SheetProblem::of).collect(),
+            sample: Some(report.sample.into_iter().map(|row| DeckPrice::of(row, currency)).collect()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use warp_model::{Currency, DeckId};
+use warp_policy::deck::report::sample;
 use warp_policy::deck::sheet::{LineError, SheetOptions, check_table, check_text};
 use warp_policy::deck::{Deck as PolicyDeck, DeckKind, DeckMeta, DeckRows, ImportOptions, Report};
 
@@ -97,6 +98,7 @@ fn made(
     };
     let mut report = Report::of(base, &deck, now, recognised);
     report.carried = carried;
+    report.sample = sample(&read.rows.rows);
     Ok((deck, report, mode == UploadMode::Partial || carried > 0))
 }
 
@@ -132,6 +134,7 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
                 base: in_force,
                 rows_read: read.rows.recognised.rows_read,
                 recognised: read.rows.recognised.clone(),
+                sample: sample(&read.rows.rows),
                 ..Report::default()
             },
             Err(e) => return Err(not_a_deck(&e)),
@@ -291,9 +294,11 @@ fn line_errors(errors: Vec<LineError>) -> Fault {
 }
 
 /// Work of more than a few milliseconds leaves the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|e| {
-        tracing::error!(error = %e, "deck import failed");
+        tracing::error!(error = %e, "work on a deck failed");
         Fault::internal()
     })
 }

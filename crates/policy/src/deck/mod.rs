@@ -294,6 +294,13 @@ impl Deck {
         from..from + to
     }
 
+    /// Positions of the rows whose codes begin with a code, its own among them: by code, then by date.
+    pub fn below(&self, head: Code) -> std::ops::Range<usize> {
+        let from = self.codes.partition_point(|c| *c < head);
+        let to = self.codes.get(from..).map_or(0, |rest| rest.partition_point(|c| head.covers(*c)));
+        from..from + to
+    }
+
     /// This version with those rows only whose codes a number begins with, in the same order: what a decision on the number
     /// needs. It may have none.
     pub fn covering(&self, whole: Code) -> Deck {
@@ -438,6 +445,19 @@ pub(crate) mod tests {
             deck.covering("14155550123".parse().unwrap()).rows().map(|r| r.code.to_string()).collect();
         assert_eq!(codes, ["1", "1415", "1415", "14155"]);
         assert_eq!(deck.covering("4420".parse().unwrap()).len(), 0);
+    }
+
+    #[test]
+    fn the_rows_below_a_code() {
+        let rows = ["1", "1415", "14155", "1416", "142", "44"].map(|c| row(c, 1)).to_vec();
+        let deck = Deck::new(meta(1), rows).unwrap();
+        let below = |head: &str| {
+            let rows = deck.below(head.parse().unwrap()).filter_map(|i| deck.row(i));
+            rows.map(|r| r.code.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(below("141"), "1415 14155 1416");
+        assert_eq!(below("1415"), "1415 14155");
+        assert_eq!((below("44").as_str(), below("33").as_str(), below("440").as_str()), ("44", "", ""));
     }
 
     #[test]

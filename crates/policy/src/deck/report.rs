@@ -9,13 +9,16 @@ use crate::code::Code;
 /// Moves that a report lists.
 pub const LARGEST: usize = 10;
 
+/// Rows that a report shows of the sheet's head, of its dearest and of its cheapest.
+pub const SHOWN: [usize; 3] = [5, 3, 2];
+
 /// Counts of codes, and the largest moves. Prices are compared as they will be when every announced change has come, and one that rises at
 /// once counts as dearer whatever comes later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Version that it was compared with; `None`: there was none in force.
     pub base: Option<u32>,
-    /// Rows of the sheet that were read.
+    /// Rows of the sheet below its header, those that were not understood among them.
     pub rows_read: usize,
     /// Rows of the version, of all dates.
     pub rows: usize,
@@ -31,7 +34,7 @@ pub struct Report {
     pub ended: usize,
     /// Of all codes: the vendor does not carry them.
     pub blocked: usize,
-    /// Lines that were not understood; then nothing was stored.
+    /// Places that were not understood; then nothing was stored.
     pub not_understood: usize,
     /// Codes with a price at once.
     pub in_force: usize,
@@ -39,12 +42,30 @@ pub struct Report {
     pub begin_later: usize,
     /// Rows of the base that stay until the sheet's word on their code begins.
     pub carried: usize,
-    /// The next moment at which a row begins or ends.
+    /// The next moment at which the price of a code begins, changes or ends. A row that begins or ends where another one of its
+    /// code says the same changes nothing.
     pub next_change: Option<Wall>,
     /// The largest moves: by absolute change of a price per minute or of a set-up fee, then by that of the increments.
     pub largest: Vec<Move>,
     /// What was recognised in the sheet.
     pub recognised: Recognised,
+    /// Rows of the sheet as they were understood ([`sample`]).
+    #[serde(default)]
+    pub sample: Vec<Row>,
+}
+
+/// Some rows of a sheet as they were understood, in its order: the first ones, to be held beside the sheet, and the dearest and
+/// the cheapest of the others, by which a wrong unit is seen.
+pub fn sample(rows: &[Row]) -> Vec<Row> {
+    let [first, dearest, cheapest] = SHOWN;
+    let price = |i: &usize| rows.get(*i).map(|r| r.rates.into_iter().max());
+    let mut others: Vec<usize> =
+        (first..rows.len()).filter(|i| rows.get(*i).is_some_and(|r| !r.blocked)).collect();
+    others.sort_by_key(|i| std::cmp::Reverse(price(i)));
+    let ends = others.iter().take(dearest).chain(others.iter().skip(dearest).rev().take(cheapest));
+    let mut shown: Vec<usize> = (0..first.min(rows.len())).chain(ends.copied()).collect();
+    shown.sort_unstable();
+    shown.into_iter().filter_map(|i| rows.get(i).copied()).collect()
 }
 
 /// One code whose price moves: of the jurisdiction where it moves most.
@@ -73,7 +94,6 @@ impl Report {
             rows: new.len(),
             in_force: new.in_force(at).filter(|r| !r.blocked).count(),
             begin_later: new.rows().filter(|r| r.from.is_some_and(|f| f > at)).count(),
-            next_change: new.next_change(at),
             recognised,
             ..Report::default()
         };
@@ -87,6 +107,7 @@ impl Report {
             let old = if o == Some(code) { olds.take() } else { Range::default() };
             let new = if n == Some(code) { news.take() } else { Range::default() };
             let (was, is) = (row_at(base, old, at.0), row_at(news.deck, new, at.0));
+            out.next_change = [out.next_change, changes(news.deck, new, at)].into_iter().flatten().min();
             let (old, new) = settled(base, old, new, news.deck, at);
             out.blocked += usize::from(new.is_some_and(|r| r.blocked));
             let priced = |r: Option<Row>| r.filter(|r| !r.blocked);
@@ -160,6 +181,17 @@ impl ByCode<'_> {
 fn row_at(deck: Option<&Deck>, r: Range, t: i64) -> Option<Row> {
     let mut rows = (r.from..r.to).filter_map(|i| deck?.row(i));
     rows.rfind(|row| super::start(row.from) <= t && t < super::end(row.until))
+}
+
+/// When what a code costs changes next.
+fn changes(deck: Option<&Deck>, r: Range, at: Wall) -> Option<Wall> {
+    let says = |t: i64| row_at(deck, r, t).map(|row| (row.rates, row.terms, row.blocked));
+    let bounds = |i: usize| deck?.row(i).map(|row| [row.from, row.until]);
+    let mut times: Vec<i64> =
+        (r.from..r.to).filter_map(bounds).flatten().flatten().map(|t| t.0).filter(|t| *t > at.0).collect();
+    times.sort_unstable();
+    let now = says(at.0);
+    times.into_iter().find(|t| says(*t) != now).map(Wall)
 }
 
 /// The rows that count in the end: open ones; else those of now; else the next to come.
@@ -293,6 +325,38 @@ mod tests {
         assert_eq!((r.new, r.dearer, r.cheaper, r.same, r.ended), (0, 1, 0, 1, 1));
         assert_eq!((r.begin_later, r.next_change), (1, Some(Wall(500))));
         assert_eq!(r.largest[0].from, Some(Wall(500)));
+    }
+
+    /// A row that ends below another one of its code, or where one with the same price begins, changes nothing then.
+    #[test]
+    fn the_next_change_is_one_of_a_price() {
+        let span = |code, rate, from: Option<i64>, until: Option<i64>| Row {
+            from: from.map(Wall),
+            until: until.map(Wall),
+            ..row(code, rate)
+        };
+        let next = |rows| Report::of(None, &deck(1, rows), Wall(100), Recognised::default()).next_change;
+        let covered = span("1201", 10, None, Some(300));
+        assert_eq!(next(vec![covered, span("1201", 20, Some(50), None)]), None);
+        assert_eq!(next(vec![covered, span("1201", 20, Some(50), Some(400))]), Some(Wall(400)));
+        assert_eq!(next(vec![covered, span("1201", 10, Some(300), None)]), None);
+        assert_eq!(next(vec![covered, span("1201", 11, Some(300), None)]), Some(Wall(300)));
+        assert_eq!(next(vec![covered, span("1202", 10, Some(200), None)]), Some(Wall(200)));
+        assert_eq!(next(vec![row("1201", 10)]), None);
+    }
+
+    #[test]
+    fn a_sample_has_the_head_the_dearest_and_the_cheapest() {
+        let mut rows: Vec<Row> = (0..20).map(|n| row(&format!("1{}", 201 + n), 100 + n)).collect();
+        rows[11].rates[2] = Nanos(9_000);
+        rows[12].rates = [Nanos(1); 3];
+        rows[13] = Row { blocked: true, ..row("1299", 0) };
+        let shown: Vec<String> = sample(&rows).iter().map(|r| r.code.to_string()).collect();
+        let want = ["1201", "1202", "1203", "1204", "1205", "1206", "1212", "1213", "1219", "1220"]
+            .map(str::to_owned);
+        assert_eq!(shown, want);
+        assert_eq!(sample(&rows[..3]), rows[..3]);
+        assert_eq!(sample(&[]), []);
     }
 
     #[test]

@@ -84,11 +84,11 @@ pub struct Recognised {
     pub price_unit: String,
     /// Increments of rows that state none.
     pub usual_increments: String,
-    /// Rows that state no increments.
+    /// Rows that state no increments: their cells are empty, or there is no column of them.
     pub rows_without_increments: usize,
     /// Rows that state no date: they count at once.
     pub rows_without_date: usize,
-    /// Rows of the sheet below its header that were read.
+    /// Rows of the sheet below its header, those that were not understood among them.
     pub rows_read: usize,
     /// Things a person should know: lines that were not read, and the like.
     pub notes: Vec<String>,

@@ -350,6 +350,7 @@ impl<'a> Import<'a> {
         let mut above = Above::default();
         for line in self.rows_of(table, end) {
             if line.len() != self.layout.columns.len() {
+                self.out.recognised.rows_read += 1;
                 self.wrong_length(line);
             } else if header.is_some_and(|h| {
                 h.cell(self.slots.code.min(h.len() - 1)) == line.cell(self.slots.code.min(h.len() - 1))
@@ -689,7 +690,9 @@ impl<'a> Import<'a> {
                 Err(message) => self.error(n, s.both, &message),
             }
         }
-        self.out.recognised.rows_without_increments += usize::from(a.is_none() && b.is_none());
+        // One that says something which is not understood is no row that says nothing.
+        let silent = [initial, next, both].iter().all(|text| text.is_empty());
+        self.out.recognised.rows_without_increments += usize::from(silent);
         if a.is_some() != b.is_some() && self.options.sheet.terms.is_none() && self.errors.len() == before {
             let (slot, what) =
                 if a.is_some() { (s.next, "further increments") } else { (s.initial, "first increment") };

@@ -41,7 +41,7 @@ function ReportView({ of }: { of: Report }) {
         {of.rows} prices: {of.new} new, {of.dearer} dearer, {of.cheaper} cheaper, {of.same} the same, {of.ended} ended
         {of.blocked ? `, ${of.blocked} blocked` : ''}{of.begin_later ? `, ${of.begin_later} begin later` : ''}.
       </Text>
-      {of.not_understood > 0 && <Text><State kind="bad">{of.not_understood} lines were not understood.</State></Text>}
+      {of.not_understood > 0 && <Text><State kind="bad">{of.not_understood} places were not understood{of.lines_not_understood ? `, on ${of.lines_not_understood} lines` : ''}.</State></Text>}
       {of.problems.length > 0 && <Plain label="Problems" head={['Line', 'Column', 'Problem']} rows={of.problems.slice(0, 50).map((p) => [p.line, p.column, p.message])} />}
       {sheet && (
         <Fields of={[
