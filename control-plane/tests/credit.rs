@@ -279,6 +279,45 @@ fn a_call_after_a_payment_is_not_refused_for_what_was_known_before_it() {
     });
 }
 
+/// Money of a small account that a node has borrowed and nobody calls with is back within half a minute, and stays there: the last of it can be
+/// spent where the calls are. (A node that was started anew kept a fifth of it for ever.)
+#[test]
+fn what_an_idle_node_has_of_a_small_account_is_back_within_half_a_minute() {
+    with_configured_api(
+        |config| config.credit_lease = Duration::from_secs(120),
+        |api| async move {
+            let (ban, _, _) = prepaid(&api, "0.00005").await;
+            let mut idle = Node::new(&api, "a", None);
+            idle.wallet.place(ban);
+            idle.agent.look(false).await;
+            assert_ne!(balance(&api, ban).await.1, "0", "a first call would find it");
+            // Four minutes: leases end meanwhile, and others begin.
+            let mut held = Vec::new();
+            for look in 1..=1_200 {
+                idle.pass(Duration::from_millis(200));
+                idle.agent.look(false).await;
+                if look >= 152 && balance(&api, ban).await.1 != "0" {
+                    held.push(look);
+                }
+            }
+            assert!(held.len() <= 4, "held again at looks {held:?}");
+            assert!(held.windows(2).all(|w| w[1] - w[0] > 100), "at no two looks in a row: {held:?}");
+            // The whole of it can be spent elsewhere, and here too: the first call waits for one look.
+            let mut busy = Node::new(&api, "b", None);
+            for node in [&mut busy, &mut idle] {
+                assert!(node.call(ban, 50_000).is_none());
+                node.pass(Duration::from_millis(200));
+                node.agent.look(false).await;
+                drop(node.call(ban, 50_000).expect("all of it"));
+                for _ in 0..200 {
+                    node.pass(Duration::from_millis(200));
+                    node.agent.look(false).await;
+                }
+            }
+        },
+    );
+}
+
 /// A small account is not held by the nodes that nobody calls from: each keeps some 20 increments, and near the end nothing.
 #[test]
 fn idle_nodes_keep_little_of_a_small_account_and_nothing_of_an_empty_one() {

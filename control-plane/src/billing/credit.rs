@@ -45,8 +45,12 @@ const MOST: i64 = 4;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often leases of processes that are gone are looked for.
 const LOST_EVERY: Duration = Duration::from_secs(5);
-/// A purse that no call has used for so long gives back what is beyond its base.
+/// A purse that no call has used for so long gives back what is beyond its base, and of a small account everything.
 const IDLE: Duration = Duration::from_secs(30);
+/// An account with less than this is small: a first call waits for the bank a moment, and no node that lies idle holds a part of it.
+const SMALL: i64 = FIRST * FIRST_PART;
+/// How old may be what an idle node knows of an account: others may have spent what it then has to give back.
+const KNOWN_FOR: Duration = Duration::from_secs(25);
 
 /// Looks after the purses until told to stop.
 pub async fn run(app: Arc<App>, log: Option<String>, mut stop: watch::Receiver<bool>) {
@@ -72,8 +76,9 @@ pub struct Agent {
     lost_at: Mono,
 }
 
-#[derive(Default)]
 struct Known {
+    /// When the account was seen first.
+    since: Mono,
     /// When the bank was last asked and did not give what was wanted.
     denied: Option<Mono>,
     /// When a call used the purse, or wanted to; `None`: none ever did.
@@ -85,11 +90,15 @@ struct Known {
 impl Known {
     /// What a node keeps of an account that nobody calls from here: enough for its next calls, and a small part of what there is, so that
     /// many nodes hold no small account among them. `free` is what it has now; `None`: it has no lease, and the bank is not known either.
-    fn keeps(&self, free: Option<i64>, increment: i64) -> i64 {
+    /// `rests`: no call used it for [`IDLE`]. Then nothing is kept of an account that is [`SMALL`].
+    fn keeps(&self, free: Option<i64>, increment: i64, rests: bool) -> i64 {
         let next = increment.saturating_mul(INCREMENTS).min(BASE);
         let Some(has) = free.map(|free| self.left.max(0).saturating_add(free)) else {
             return if increment > 0 { next } else { BASE };
         };
+        if rests && has < SMALL {
+            return 0;
+        }
         let next = if increment > 0 { next } else { FIRST.min(has / FIRST_PART) };
         let most = has / MOST;
         // Near the end of the money it goes to one node, and not to one that has no calls.
@@ -150,15 +159,17 @@ impl Agent {
             purse = None;
         }
         let (missed, taken) = (place.missed(), place.taken());
-        let known = self.known.entry(place.ban()).or_default();
+        let known =
+            self.known.entry(place.ban()).or_insert(Known { since: now, denied: None, used: None, left: 0 });
         let (free, held) = purse.as_ref().map_or((0, 0), |p| (p.free().0, p.held().0));
         if held > 0 || taken.0 > 0 || missed.want.0 > 0 {
             known.used = Some(now);
         }
         let idle = held == 0 && known.used.is_none_or(|used| now.since(used) >= IDLE);
+        let rests = idle && now.since(known.used.unwrap_or(known.since)) >= IDLE;
         let lease = self.app.config.credit_lease;
         let increment = place.increment();
-        let keeps = known.keeps(purse.as_ref().map(|p| p.free().0), increment.0);
+        let keeps = known.keeps(purse.as_ref().map(|p| p.free().0), increment.0, rests);
         let goal = match idle {
             true => keeps,
             // Who has calls wants at least the next one's beginning, however little there is.
@@ -166,11 +177,12 @@ impl Agent {
         };
         let goal = goal.max(held).max(taken.0.saturating_mul(4)).max(missed.want.0.saturating_mul(2));
         // A lease that holds nothing, of an account that nobody here calls from, is left to end.
-        let renew =
-            (!idle || free.max(goal) > 0) && purse.as_ref().is_some_and(|p| p.ends() <= now + lease / 2);
+        let old = if idle { (lease - lease / 8).saturating_sub(KNOWN_FOR) } else { Duration::ZERO };
+        let renew = (!idle || free.max(goal) > 0)
+            && purse.as_ref().is_some_and(|p| p.ends() <= now + old.max(lease / 2));
         // A purse that calls empty is filled at each look; only who had nothing to lend is left alone for a while.
-        let rests = known.denied.is_some_and(|at| now.since(at) < ASK_AGAIN);
-        let short = free < goal / 2 && !rests;
+        let waits = known.denied.is_some_and(|at| now.since(at) < ASK_AGAIN);
+        let short = free < goal / 2 && !waits;
         if missed.want.0 > 0 || short || renew {
             // Until the bank gives what is wanted: it may have nothing, or be away.
             known.denied = Some(now);
@@ -208,10 +220,9 @@ impl Agent {
         };
         rows::write(&mut tx, place.ban(), &locked, Some(&self.holder)).await?;
         tx.commit().await?;
-        let known = self.known.entry(place.ban()).or_default();
-        known.left = grant.left.0;
-        if grant.more >= ask.want {
-            known.denied = None;
+        if let Some(known) = self.known.get_mut(&place.ban()) {
+            known.left = grant.left.0;
+            known.denied = known.denied.filter(|_| grant.more < ask.want);
         }
         match place.purse().filter(|p| p.epoch() == grant.epoch) {
             Some(purse) => purse.extend(grant.more, ends),
@@ -232,7 +243,9 @@ impl Agent {
             rows::write(&mut tx, purse.ban(), &locked, None).await?;
             tx.commit().await?;
             let free = locked.account.free();
-            self.known.entry(purse.ban()).or_default().left = free.0;
+            if let Some(known) = self.known.get_mut(&purse.ban()) {
+                known.left = free.0;
+            }
             place.bank_has(free, Mono(0));
         }
         Ok(())
