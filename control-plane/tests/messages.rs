@@ -389,6 +389,31 @@ fn f_disk_03_a_record_that_cannot_be_read_is_put_aside() {
     });
 }
 
+/// What is no number for a call is none for a message: 422, with the place of it, before any SMSC is asked.
+#[test]
+fn a_message_to_what_is_no_number_is_refused() {
+    with_api(|api| async move {
+        let (_, key) = api.customer("Acme").await;
+        for (to, why) in [
+            ("+1415", "it has too few digits"),
+            ("22395", "it has too few digits"),
+            ("911", "there is no such number"),
+            ("+12005550123", "nobody has been assigned its area code"),
+        ] {
+            let message = json!({ "to": ["+14155550124", to], "from": "ACME", "text": "hello" });
+            let r = api.call(&key, "POST", "/api/v1/messages", Some(message)).await;
+            let details = r.json()["error"]["details"].as_array().unwrap().clone();
+            assert_eq!(
+                (r.status, details.len(), &details[0]["field"]),
+                (422, 1, &json!("to[1]")),
+                "{}",
+                r.body
+            );
+            assert!(details[0]["message"].as_str().unwrap().ends_with(why), "{}", r.body);
+        }
+    });
+}
+
 /// Without an SMSC in the process nothing is taken, and that is said.
 #[test]
 fn a_message_is_not_taken_where_there_is_no_smsc() {

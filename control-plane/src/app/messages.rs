@@ -11,6 +11,8 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type as SchemaKind};
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::MessageKind;
 use warp_model::{CustomerId, MessageId, Wall};
+use warp_policy::Refusal;
+use warp_policy::messaging::recipient;
 use warp_smpp::text::alphabet::encode_best;
 use warp_smpp::text::{DataCoding, Reference, decode, split};
 
@@ -449,6 +451,7 @@ pub async fn content(ctx: &Ctx<'_>, id: MessageId) -> Result<MessageContent, Fau
 
 /// Sends a message to each recipient. Errors: the input, or why none of them was taken.
 pub async fn send(ctx: &Ctx<'_>, customer: CustomerId, input: MessageInput) -> Result<SentMessages, Fault> {
+    numbers(ctx, &input.to.0)?;
     let door = ctx.app.message_door().ok_or_else(|| {
         Fault::new(Kind::Conflict, "this process has no SMSC").hint("ask the node that carries messages")
     })?;
@@ -501,6 +504,22 @@ pub async fn send(ctx: &Ctx<'_>, customer: CustomerId, input: MessageInput) -> R
         Some(why) if sent.iter().all(|one| one["id"].is_null()) => Err(why.fault()),
         _ => Ok(SentMessages { messages: Value::from(sent).into() }),
     }
+}
+
+/// Whom a message is for has to be a number, as for a call: what begins like one would have its price, and reach nobody.
+fn numbers(ctx: &Ctx<'_>, to: &[Phone]) -> Result<(), Fault> {
+    let plan = ctx.app.publication.latest();
+    let wrong = |(at, Phone(number)): (usize, &Phone)| {
+        let why = match recipient(&plan.number_plan, number.as_bytes(), true).err()? {
+            Refusal::IncompleteNumber => "it has too few digits",
+            Refusal::UnassignedNumber => "nobody has been assigned its area code",
+            _ => "there is no such number",
+        };
+        let message = format!("{number} is no phone number: {why}");
+        Some(Problem::new(format!("to[{at}]"), "invalid", message))
+    };
+    let problems: Vec<Problem> = to.iter().enumerate().filter_map(wrong).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Fault::fields(problems)) }
 }
 
 /// The account that a message goes by.

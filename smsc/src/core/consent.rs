@@ -72,6 +72,11 @@ impl Default for Consent {
 }
 
 impl Consent {
+    /// The plan of numbers that recipients are read by.
+    pub(super) fn plan(&self) -> &NumberPlan {
+        &self.plan
+    }
+
     /// What was published; what is known already is passed over.
     pub(super) fn take(&mut self, published: &[Arc<Entries>]) {
         for chunk in published.iter().filter(|chunk| chunk.through > self.through) {

@@ -262,15 +262,17 @@ impl Core {
         if state.senders.as_ref().is_some_and(|own| !own.owns(pdu.source.text)) {
             return Err(Status::RINVSRCADR);
         }
+        let to = self.recipient(&pdu.destination)?;
         let wanted = times.not_before;
         times.not_before = self.allowed(account, pdu.source.text, pdu.destination.text, &times, now)?;
         let held_back = times.not_before != wanted;
-        // No route.
-        let way = self.route_mt(account, pdu, &[], id, now).ok_or(Status::RINVDSTADR)?;
+        // No route. It is found by the number that it is for, however that is written.
+        let routed = pdu::Message { destination: to.address(&pdu.destination), ..*pdu };
+        let way = self.route_mt(account, &routed, &[], id, now).ok_or(Status::RINVDSTADR)?;
         if self.store.len() >= limits.messages {
             return Err(Status::RMSGQFUL);
         }
-        let (way, price) = self.price(account, way, pdu.destination.text, segments_of(pdu))?;
+        let (way, price) = self.price(account, way, routed.destination.text, segments_of(pdu))?;
         // Last, so that what is refused for another reason costs no token.
         self.accounts
             .get_mut(account)

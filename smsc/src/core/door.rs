@@ -108,11 +108,13 @@ impl Core {
         let id = self.new_id(now.wall);
         // All parts go the same way, by the whole text.
         let whole = whole(message);
+        let to = self.recipient(&whole.destination).map_err(|status| wrong(status, message))?;
+        let whole = pdu::Message { destination: to.address(&whole.destination), ..whole };
         let way = self.route_mt(account, &whole, &message.tags, id, now).ok_or(Refusal::NoRoute)?;
         let count = message.parts.len();
         let segments = u16::try_from(count).unwrap_or(u16::MAX);
         let (way, price) =
-            self.price(account, way, message.to.as_bytes(), segments).map_err(|_| Refusal::NoRoute)?;
+            self.price(account, way, whole.destination.text, segments).map_err(|_| Refusal::NoRoute)?;
         if self.store.len().saturating_add(message.parts.len()) > limits.messages {
             return Err(Refusal::Full);
         }
@@ -200,7 +202,10 @@ impl Core {
 
     /// The price of one part of a message; `None`: there is no route.
     fn rate_of(&mut self, account: usize, message: &Submission, now: Now) -> Option<Nanos> {
-        let way = self.route_mt(account, &whole(message), &message.tags, 0, now)?;
+        let whole = whole(message);
+        let to = self.recipient(&whole.destination).ok()?;
+        let whole = pdu::Message { destination: to.address(&whole.destination), ..whole };
+        let way = self.route_mt(account, &whole, &message.tags, 0, now)?;
         let rate = self.mt.route(way.route).and_then(|route| route.rate);
         Some(rate.map_or(Nanos::ZERO, |rate| rate.amount))
     }

@@ -1,12 +1,13 @@
 //! What a message costs and who pays, where accounts are kept (RFC 0037). A message without a price on both sides is not carried; one
 //! that is paid ahead takes its price from the purse of its account when it is taken, for good when its record is durable.
 
+use warp_model::text::ShortText;
 use warp_model::{Lent, Money, Nanos, Now};
 use warp_policy::credit::{Held, Missed};
-use warp_policy::messaging::Kind;
 use warp_policy::messaging::prices::is_within_margin;
+use warp_policy::messaging::{Kind, recipient};
 use warp_smpp::Status;
-use warp_smpp::pdu;
+use warp_smpp::pdu::{self, Address};
 use warp_smpp::record::Terms;
 use warp_smpp::text::{DataCoding, Reference, split};
 
@@ -51,7 +52,32 @@ fn times(price: Money, segments: u16) -> Option<Money> {
     Some(Money { amount: Nanos(amount), ..price })
 }
 
+/// The number that a message is for, where accounts are kept; else the address is looked at by nobody, as in Jasmin.
+pub(super) struct Recipient(Option<ShortText>);
+
+impl Recipient {
+    /// The address with the digits of the number, country code included; without a number as it is.
+    pub(super) fn address<'a>(&'a self, written: &Address<'a>) -> Address<'a> {
+        match &self.0 {
+            Some(number) => {
+                let text = number.as_str().trim_start_matches('+').as_bytes();
+                Address { ton: 1, npi: 1, text }
+            }
+            None => *written,
+        }
+    }
+}
+
 impl Core {
+    /// Whom a message is for. Errors: ESME_RINVDSTADR; it is no number, so that no price is one of it and nobody may be charged.
+    pub(super) fn recipient(&self, to: &Address<'_>) -> Result<Recipient, Status> {
+        if !self.config.recorded {
+            return Ok(Recipient(None));
+        }
+        let number = recipient(self.consent.plan(), to.text, to.ton == 1);
+        number.map(|number| Recipient(Some(number.text()))).map_err(|_| Status::RINVDSTADR)
+    }
+
     /// The price of a message on its way, and that way: another vendor of the same route when the first choice has no price or is too
     /// dear. Without accounts there is none. Errors: ESME_RINVDSTADR; it has no price, or nobody is cheap enough.
     pub(super) fn price(
@@ -109,7 +135,9 @@ impl Core {
     pub(super) fn buys(&self, key: Key, route: u16, vendor: usize) -> Option<Option<Money>> {
         let message = self.store.get(key)?;
         let Some(terms) = &message.terms else { return Some(None) };
-        let to = message_of(&message.body)?.destination.text;
+        let destination = message_of(&message.body)?.destination;
+        let number = self.recipient(&destination).ok()?;
+        let to = number.address(&destination).text;
         // A part of a longer text goes where the others go, and costs with the one that stands for it.
         let Some(sell) = terms.sell else { return Some(None) };
         self.buys_for(route, vendor, to, terms.segments, sell).map(Some)

@@ -131,6 +131,56 @@ fn what_has_no_price_or_costs_more_than_it_brings_is_not_carried() {
     assert!(accepted(&w).is_empty());
 }
 
+/// A beginning of a number has the price of that beginning, and reaches nobody: it is refused at both doors before anything is held, and so are
+/// short codes and codes of services. (`+1415` was taken for the price of 1 and said to be delivered.)
+#[test]
+fn what_is_no_number_is_refused_before_it_costs_anything() {
+    let (mut w, purse) = world(100);
+    let foo = w.customer("foo");
+    for ton in [0, 1] {
+        for none in
+            [&b"1415"[..], b"+1415", b"49", b"491701", b"22395", b"911", b"12005550123", b"14151115555"]
+        {
+            let to = Message { destination: Address { ton, npi: 1, text: none }, ..submit(b"x") };
+            assert_eq!(status(&mut w, foo, to), Status::RINVDSTADR, "{none:?} with TON {ton}");
+        }
+    }
+    for none in ["+1415", "1415", "49170", "911"] {
+        let refused = sent(&mut w, none);
+        assert!(
+            matches!(&refused, JasminReply::Refused(Refusal::Argument(why)) if why.contains(none)),
+            "{none}: {refused:?}"
+        );
+    }
+    assert_eq!((w.waiting(), purse.free().0, purse.spent().0), (0, 100, 0));
+    assert!(accepted(&w).is_empty());
+    assert_eq!(w.metrics.unpaid.value(Unpaid::NoSellPrice), 0, "that is not why");
+}
+
+/// Ten digits that are a number of the North American plan are priced and routed as one, where nothing says that they have a country code; they
+/// had the price of Switzerland (41). They go to the vendor as they came.
+#[test]
+fn a_national_number_has_the_price_of_its_country() {
+    let mut config = kept();
+    config.accounts[0].sell = vec![list(&[("41", 3), ("1415", 10)])];
+    config.vendors[0].buy = Some(list(&[("41", 2), ("1415", 7)]));
+    let mut w = World::new(config);
+    let purse = Arc::new(Purse::new(ban(), 3, Nanos(100), Mono(DAY * 1_000_000_000)));
+    w.config.wallet.place(ban()).put(Some(purse));
+    let foo = w.customer("foo");
+    for (ton, text, sell, buy) in [
+        (0, "4155550123", 10, 7),
+        (1, "4155550123", 3, 2),
+        (1, "14155550123", 10, 7),
+        (0, "+14155550123", 10, 7),
+    ] {
+        let to = Message { destination: Address { ton, npi: 1, text: text.as_bytes() }, ..submit(b"x") };
+        assert_eq!(status(&mut w, foo, to), Status::ROK, "{text}");
+        let terms = accepted(&w).pop().and_then(|(_, _, terms)| terms).expect("terms");
+        assert_eq!((terms.sell, terms.buy), (usd(sell), usd(buy)), "{text} with TON {ton}");
+    }
+}
+
 #[test]
 fn who_has_no_money_is_refused_and_who_gets_some_in_a_moment_is_asked_to_come_again() {
     let (mut w, purse) = world(25);
@@ -179,8 +229,14 @@ fn f_disk_01_what_cannot_be_kept_costs_nothing() {
     let (mut w, purse) = world(100);
     let foo = w.customer("foo");
     let mut out = Vec::new();
-    warp_smpp::pdu::encode(&mut out, Command::SUBMIT_SM, Status::ROK, 9, &Body::Message(to(b"491701", b"x")))
-        .expect("fits");
+    warp_smpp::pdu::encode(
+        &mut out,
+        Command::SUBMIT_SM,
+        Status::ROK,
+        9,
+        &Body::Message(to(b"491701234567", b"x")),
+    )
+    .expect("fits");
     w.core.bytes(foo, &out, w.now);
     assert_eq!(purse.held().0, 20);
     w.core.storage_failed(StorageFault::Full, None);
