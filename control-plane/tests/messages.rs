@@ -232,6 +232,58 @@ fn what_no_vendor_ever_had_is_given_back_and_what_one_had_is_not() {
     });
 }
 
+/// The queue may say twice how a message ended: its price is given back once.
+#[test]
+fn what_ends_twice_is_given_back_once() {
+    with_api(|api| async move {
+        let (customer, _) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let (a, text) = (id(1), body(b"14155550124", b"x"));
+        let agreed = terms(&customer, 10, 0).bytes();
+        for (records, wanted) in [
+            (vec![accepted(a, &text, &agreed), Record::Sent { id: a }], -10),
+            (vec![over(a, MessageState::Undeliverable, 69)], 0),
+            (vec![over(a, MessageState::Undeliverable, 69)], 0),
+        ] {
+            queue.write(&records);
+            queue.post(&store).await;
+            assert_eq!(balance(&api).await, wanted);
+        }
+    });
+}
+
+/// A text that its customer cut himself is as many messages, each with the whole of what it says; one that was cut here is one message, whose
+/// parts stand in their order.
+#[test]
+fn a_message_of_one_part_is_its_first_part_whatever_its_header_says() {
+    with_api(|api| async move {
+        let (customer, _) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let message = pdu::Message {
+            destination: Address { ton: 1, npi: 1, text: b"14155550124" },
+            esm_class: 0x40,
+            short_message: b"\x05\x00\x03\x07\x02\x02hello",
+            ..pdu::Message::default()
+        };
+        let mut text = Vec::new();
+        pdu::encode(&mut text, Command::SUBMIT_SM, Status::ROK, 1, &Body::Message(message)).unwrap();
+        let [cut_by_customer, cut_here] = [(id(1), 1), (id(2), 2)];
+        for (id, parts) in [cut_by_customer, cut_here] {
+            let agreed = Terms { parts, ..terms(&customer, 10, 0) }.bytes();
+            queue.write(&[accepted(id, &text[16..], &agreed)]);
+        }
+        queue.post(&store).await;
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        for ((id, _), wanted) in [(cut_by_customer, 1), (cut_here, 2)] {
+            let row = sqlx::query("SELECT part, octets FROM sms.contents WHERE id = $1");
+            let row = row.bind(MessageId::from_u128(id).to_string()).fetch_one(tx.db()).await.unwrap();
+            assert_eq!((row.get::<i32, _>(0), row.get::<Vec<u8>, _>(1)), (wanted, b"hello".to_vec()));
+        }
+    });
+}
+
 /// RFC 0037: only what no vendor accepted is given back. One that had it to its end counts, though another one was asked after it; and it is
 /// the same whether the records are read at once or one by one.
 #[test]
