@@ -87,6 +87,7 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
         config.sdp = rendering;
     }
     config.sounds = settings.take("sounds")?;
+    config.record = settings.take("record")?;
     let ops = settings.take_at("ops")?;
     settings.finish()?;
     relay("media", config, ops, &registry)

@@ -66,7 +66,7 @@ fn encode_offer(bencher: Bencher<'_, '_>) {
 /// The reply with SDP.
 #[divan::bench]
 fn encode_sdp_reply(bencher: Bencher<'_, '_>) {
-    let reply = Reply::Sdp { sdp: SDP.as_bytes().to_vec(), warning: None };
+    let reply = Reply::Sdp { sdp: SDP.as_bytes().to_vec(), warning: None, recordings: Vec::new() };
     let mut out = Vec::with_capacity(2_048);
     bencher.bench_local(|| {
         out.clear();
@@ -79,7 +79,7 @@ fn encode_sdp_reply(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn decode_sdp_reply(bencher: Bencher<'_, '_>) {
     let mut datagram = Vec::new();
-    let reply = Reply::Sdp { sdp: SDP.as_bytes().to_vec(), warning: None };
+    let reply = Reply::Sdp { sdp: SDP.as_bytes().to_vec(), warning: None, recordings: Vec::new() };
     encode_reply(b"0_16215_1", Encoding::Bencode, true, &reply, &mut datagram);
     bencher.bench_local(|| decode_reply(black_box(&datagram)).unwrap());
 }

@@ -63,6 +63,27 @@ pub struct Config {
     /// Folder of the sounds that `play media` may name: WAV, AU and raw G.711 or L16, 8,000 samples a second. Nothing outside
     /// it is ever opened (T-NG-05). Absent = only sounds that come with the command.
     pub sounds: Option<String>,
+    /// Folder into which calls are recorded, by `start recording` or `record-call`. Names in it are ours (T-NG-05). Absent =
+    /// nothing is recorded.
+    pub record: Option<String>,
+    /// What is written of each recording: `legs` (a WAV file of what each party says), `mixed` (one of all), `pcap`.
+    pub record_files: Vec<RecordFiles>,
+    /// Days after which a recording is deleted; 0 = never.
+    pub record_keep_days: u32,
+    /// MiB that all recordings may have; beyond, the oldest are deleted. 0 = no limit.
+    pub record_limit_mib: u32,
+}
+
+/// A kind of file of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordFiles {
+    /// A WAV file of what each party says.
+    Legs,
+    /// A WAV file of what all say.
+    Mixed,
+    /// All packets, as rtpengine writes them.
+    Pcap,
 }
 
 /// How an SDP is written for ng clients.
@@ -113,6 +134,10 @@ impl Default for Config {
             connect_sockets: true,
             sdp: Rendering::Canonical,
             sounds: None,
+            record: None,
+            record_files: vec![RecordFiles::Legs, RecordFiles::Mixed, RecordFiles::Pcap],
+            record_keep_days: 0,
+            record_limit_mib: 0,
         }
     }
 }
@@ -201,6 +226,10 @@ pub const RULES: &[Rule] = &[
     rule("sounds", "the absolute path of a folder", &[], |c| {
         c.sounds.as_deref().is_none_or(|path| path.len() > 1 && path.starts_with('/'))
     }),
+    rule("record", "the absolute path of a folder", &[], |c| {
+        c.record.as_deref().is_none_or(|path| path.len() > 1 && path.starts_with('/'))
+    }),
+    rule("record_files", "at least one of legs, mixed, pcap", &[], |c| !c.record_files.is_empty()),
     rule("max_calls", "at least 1", &[], |c| c.max_calls > 0),
 ];
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use warp_media::tap::Ring;
 use warp_model::Mono;
 use warp_net::clock::Clock;
 use warp_net::mailbox::{SendError, Sender, mailbox};
@@ -23,9 +24,9 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, RecordFiles};
 
-use crate::core::book::{Book, BookConfig, RelayLimits};
+use crate::core::book::{Book, BookConfig, Recordings, RelayLimits};
 use crate::core::ports::{PortError, PortPool, Ports};
 use crate::server::doors::Doors;
 use metrics::{Metrics, Pool};
@@ -33,6 +34,8 @@ use server::bound::BoundPorts;
 use server::callbacks::callbacks;
 use server::control::{ControlThread, PortsShown, ToControl};
 use server::kept::Keep;
+use server::recorder::keeper::{Keeper, Kept};
+use server::recorder::{Kinds, Trouble, recorder};
 use server::shard::{Shard, ToShard, Tuning};
 use server::sounds::Sounds;
 
@@ -40,6 +43,9 @@ use server::sounds::Sounds;
 const COMMANDS_WAITING: usize = 16_384;
 /// Messages that may wait at a shard; more wait in the control thread.
 const SHARD_MESSAGES: usize = 4_096;
+/// Bytes of packets to be recorded that may wait at each shard: most of a second of 500 calls. When full, packets are lost to
+/// their recording, and counted.
+const RECORD_RING: usize = 8 << 20;
 
 /// Why a relay did not start.
 #[derive(Debug)]
@@ -234,7 +240,18 @@ pub fn start(
         to_shards.push(to_shard);
     }
     let doors_metrics = metrics.clone();
-    let book = Book::new(book_config(&config, &seed), Box::new(ports));
+    let rings = match &config.record {
+        Some(_) => (0..config.threads).map(|_| Arc::new(Ring::new(RECORD_RING))).collect(),
+        None => Vec::new(),
+    };
+    let recordings = Recordings {
+        rings: rings.clone(),
+        folder: config.record.as_deref().unwrap_or_default().trim_end_matches('/').to_owned(),
+        ending: if config.record_files.contains(&RecordFiles::Pcap) { ".pcap" } else { ".json" },
+    };
+    let book_config = BookConfig { recordings, ..book_config(&config, &seed) };
+    let book = Book::new(book_config, Box::new(ports));
+    let trouble = Arc::new(Trouble::new(metrics.clone()));
     let shown =
         PortsShown { names: config.interface_names(), range: (*config.ports.start(), *config.ports.end()) };
     let told_in = metrics.clone();
@@ -252,6 +269,28 @@ pub fn start(
         let (callbacks, mut caller) = callbacks(url, config.xmlrpc_format, told_in);
         control.tell_clients(callbacks);
         threads.push(spawn("media-callback".into(), move || caller.run()));
+    }
+    if let Some(folder) = &config.record {
+        let has = |kind| config.record_files.contains(&kind);
+        let kinds = Kinds {
+            legs: has(RecordFiles::Legs),
+            mixed: has(RecordFiles::Mixed),
+            pcap: has(RecordFiles::Pcap),
+        };
+        let kept = Kept {
+            age: Duration::from_secs(u64::from(config.record_keep_days).saturating_mul(86_400)),
+            bytes: u64::from(config.record_limit_mib).saturating_mul(1 << 20),
+        };
+        let mut keeper = Keeper::new(folder.into(), kept, Arc::clone(&trouble));
+        let (to, mut recorder) = recorder(folder.into(), kinds, rings, trouble);
+        control.record_to(to);
+        // It ends with the sender, which the recorder's thread has.
+        let (alive, ended) = std::sync::mpsc::channel();
+        threads.push(spawn("media-recordings".into(), move || keeper.run(&ended)));
+        threads.push(spawn("media-recorder".into(), move || {
+            recorder.run();
+            drop(alive);
+        }));
     }
     for (i, mut shard) in shards.into_iter().enumerate() {
         threads.push(spawn(format!("media-{i}"), move || shard.run()));

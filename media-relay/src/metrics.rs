@@ -44,7 +44,8 @@ label_enum! {
     /// The command of an ng request; `bad` is one that could not be read.
     pub enum NgCommand = "command" {
         Ping = "ping", Offer = "offer", Answer = "answer", Delete = "delete", Query = "query", List = "list",
-        Statistics = "statistics", Keep = "keep", Play = "play", Bad = "bad",
+        Statistics = "statistics", Keep = "keep", Play = "play",
+        Record = "record", Bad = "bad",
     }
 }
 label_enum! {
@@ -123,6 +124,21 @@ impl Pool {
     }
 }
 
+label_enum! {
+    /// What a recording is doing.
+    pub enum RecordState = "state" { Active = "active", Paused = "paused" }
+}
+
+label_enum! {
+    /// Why a packet is not in its recording.
+    pub enum RecordLoss = "reason" { Ring = "ring", Late = "late", Ended = "ended" }
+}
+
+label_enum! {
+    /// Why a recording was deleted.
+    pub enum RecordGone = "reason" { Age = "age", Bytes = "bytes" }
+}
+
 /// A stream of which one side sent at least so many packets (a second of audio) and the other none is one-way.
 const ONE_WAY_PACKETS: u64 = 50;
 
@@ -175,6 +191,14 @@ pub struct Metrics {
     pub ng_requests: Counters<(NgCommand, NgResult)>,
     /// How long they took.
     pub ng_request_seconds: Histograms<(NgCommand, NgResult)>,
+    /// Calls that are being recorded.
+    pub recordings: Gauges<RecordState>,
+    /// Packets that are not in their recording.
+    pub record_lost: Counters<RecordLoss>,
+    /// Recordings that were deleted.
+    pub record_gone: Counters<RecordGone>,
+    /// What of recordings could not be written.
+    pub record_errors: Counter,
     /// Panics caught in a shard or the control thread (G-1: stays 0).
     pub panics: Counter,
     /// When trunks were last retired, [`Mono`] ns.
@@ -263,6 +287,19 @@ impl Metrics {
                 "Time to carry out a command of the ng control protocol, in seconds.",
                 warp_telemetry::metrics::LATENCY_SECONDS,
             ),
+            recordings: r.gauges("warp_media_recordings", "Calls that are being recorded now, or whose recording pauses."),
+            record_lost: r.counters(
+                "warp_media_recording_packets_lost_total",
+                "Packets of recorded calls that are not in the recording, by reason. The calls had them.",
+            ),
+            record_gone: r.counters(
+                "warp_media_recordings_deleted_total",
+                "Recordings deleted because they were too old, or all of them too large.",
+            ),
+            record_errors: r.counter(
+                "warp_media_recording_errors_total",
+                "Times that something of a recording could not be written: a full disk, a folder without rights.",
+            ),
             panics: r
                 .counter("warp_media_panics_total", "Faults of ours that a thread of the relay survived."),
             retired: Arc::default(),
@@ -283,6 +320,13 @@ impl Metrics {
         if let Some(kind) = kind {
             let srtp = if kind.class == Class::Srtp { Srtp::Sdes } else { Srtp::None };
             self.streams.add((Codec::of(kind), srtp), by);
+        }
+    }
+
+    /// So many calls are being recorded, and the recordings of so many pause.
+    pub fn recordings(&self, active: usize, paused: usize) {
+        for (state, count) in [(RecordState::Active, active), (RecordState::Paused, paused)] {
+            self.recordings.set(state, i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

@@ -11,7 +11,7 @@ use warp_media_relay::{Config, Relay, start};
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Registry;
 
-/// `CALLEE` and `FLAGS` are put in.
+/// `CALLEE`, `FLAGS` and `GONE` are put in.
 const KAMAILIO: &str = r#"
 modparam("rtpengine", "mos_average_pv", "$avp(mos)")
 modparam("rtpengine", "mos_average_samples_pv", "$avp(samples)")
@@ -25,6 +25,7 @@ request_route {
     if (has_totag()) {
         if (is_method("BYE")) {
             $avp(label) = "caller";
+            GONE
             rtpengine_manage();
             append_hf("X-Quality: $avp(mos) $avp(samples) $avp(lowest) $avp(loss) $avp(leg) $avp(of_label)\r\n");
         }
@@ -57,7 +58,13 @@ struct World {
 
 impl World {
     fn start(flags: &str, first_port: u16) -> World {
+        Self::with([&format!("rtpengine_manage(\"{flags}\");"), ""], first_port, None)
+    }
+
+    /// What its script does with an INVITE, and with a BYE.
+    fn with(does: [&str; 2], first_port: u16, record: Option<&std::path::Path>) -> World {
         let config = Config {
+            record: record.map(|folder| folder.to_str().unwrap().to_owned()),
             ng: Some("127.0.0.1:0".parse().unwrap()),
             ports: first_port..=first_port + 199,
             ..Config::default()
@@ -66,7 +73,8 @@ impl World {
         let (caller, callee) = (socket(), socket());
         let text = KAMAILIO
             .replace("CALLEE", &callee.local_addr().unwrap().port().to_string())
-            .replace("FLAGS", &format!("rtpengine_manage(\"{flags}\");"));
+            .replace("FLAGS", does[0])
+            .replace("GONE", does[1]);
         let kamailio = Kamailio::start(relay.ng_addr().unwrap().port(), &text);
         World { sip: kamailio.sip, _kamailio: kamailio, relay, caller, callee }
     }
@@ -206,4 +214,45 @@ fn kamailio_with_every_flag_of_the_capture() {
         assert!((1.0..=4.5).contains(mos), "{quality:?}");
     }
     assert_eq!((*samples, *loss, *leg), (1.0, 0.0, 0.0), "{quality:?}");
+}
+
+/// `start_recording()` and `stop_recording()` of its script: what each party said is in its file.
+#[test]
+fn kamailio_has_a_call_recorded() {
+    if !has("kamailio", "kamailio_has_a_call_recorded") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let does = [
+        "rtpengine_manage(\"replace-origin ICE=remove RTP/AVP via-branch=1 metadata=from-kamailio\"); start_recording();",
+        "stop_recording();",
+    ];
+    let world = World::with(does, 36_400, Some(folder.path()));
+    call(&world, "recorded");
+    let end = std::time::Instant::now() + DEADLINE;
+    let about: serde_json::Value = loop {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().path());
+        let mut whole = files.filter(|p| {
+            let name = p.file_name().unwrap().to_str().unwrap();
+            name.starts_with("rec-") && name.ends_with(".json") && !name.ends_with(".recording.json")
+        });
+        if let Some(path) = whole.next() {
+            break serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        }
+        assert!(std::time::Instant::now() < end, "never complete");
+        std::thread::yield_now();
+    };
+    assert_eq!(
+        (&about["call_id"], &about["metadata"]),
+        (&"recorded".into(), &"from-kamailio".into()),
+        "{about}"
+    );
+    let legs = about["legs"].as_array().unwrap();
+    let told: Vec<_> =
+        legs.iter().map(|l| (l["tag"].as_str().unwrap(), l["packets"].as_u64().unwrap())).collect();
+    assert_eq!(told, [("ft1", 20), ("tt1", 20)]);
+    for leg in legs {
+        let size = folder.path().join(leg["file"].as_str().unwrap()).metadata().unwrap().len();
+        assert!(size > 44, "{size}");
+    }
 }

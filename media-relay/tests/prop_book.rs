@@ -158,6 +158,7 @@ proptest! {
                     Output::TimedOut { .. }
                     | Output::StreamEnded(_)
                     | Output::Mark { .. }
+                    | Output::Record(_)
                     | Output::CallEnded { .. } => {}
                 }
             }

@@ -32,6 +32,10 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("xmlrpc_format", "timeout_callback.rs: t_rtp_10_a_media_timeout_is_told_as_rtpengine_tells_it"),
     ("connect_sockets", "relay.rs: t_rtp_01_02_strangers_neither_hear_nor_speak"),
     ("sounds", "play.rs: t_ng_05_a_sound_is_a_name_in_the_folder_or_nothing"),
+    ("record", "record.rs: each_party_is_in_its_file_and_both_are_in_the_mixed_one"),
+    ("record_files", "record.rs: t_ng_05_no_name_of_a_client_is_a_name_of_a_file"),
+    ("record_keep_days", "record.rs: recordings_are_kept_as_long_as_is_said_and_no_more_than_is_said"),
+    ("record_limit_mib", "record.rs: recordings_are_kept_as_long_as_is_said_and_no_more_than_is_said"),
     ("sdp", "canonical.rs: the_ng_door_says_either_rendering_of_one_negotiation"),
 ];
 

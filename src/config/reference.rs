@@ -62,6 +62,7 @@ fn form(rust: &str) -> String {
         "CaptureMask" => "`numbers` or `secrets`",
         "Unbilled" => "`keep` or `delete`",
         "Security" => "`starttls`, `tls` or `none`",
+        "RecordFiles" => "`legs`, `mixed` or `pcap`",
         "Rendering" => "`canonical` or `transparent`",
         "KeyFile" => "`file:PATH`",
         "Network" | "Prefix" => "network, such as `10.0.0.0/8`",

@@ -181,6 +181,7 @@ impl Loaded {
         let off = "has no effect with capture.calls = \"off\"";
         let no_relay = "has no effect with sip.anchor_media = false";
         let no_ng = "has no effect without media.ng";
+        let (no_record, nothing_recorded) = (c.media.record.is_none(), "has no effect without media.record");
         let no_kafka = "has no effect without events.kafka";
         let on_disk = c.events.kafka.is_empty();
         let m = &c.media;
@@ -210,6 +211,9 @@ impl Loaded {
             idle("media.ng_allow", "media.ng", no_door, no_ng),
             idle("media.b2b_url", "media.ng", no_door, no_ng),
             idle("media.sounds", "media.ng", no_door, no_ng),
+            idle("media.record_files", "media.record", no_record, nothing_recorded),
+            idle("media.record_keep_days", "media.record", no_record, nothing_recorded),
+            idle("media.record_limit_mib", "media.record", no_record, nothing_recorded),
             idle(
                 "media.xmlrpc_format",
                 "media.b2b_url",

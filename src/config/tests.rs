@@ -343,6 +343,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.capture.hep = Some("udp:127.0.0.1:9060".parse().unwrap());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     every.media.sounds = Some("/sounds".to_owned());
+    every.media.record = Some("/recordings".to_owned());
     let known = values(&every);
     for key in FIXED {
         assert!(known.contains_key(*key), "{key}");
@@ -503,6 +504,7 @@ fn every_key_is_shown_set_or_not() {
         "media.ng",
         "media.b2b_url",
         "media.sounds",
+        "media.record",
     ] {
         assert_eq!(keys.get(unset), Some(&None), "{unset}");
     }
@@ -565,6 +567,10 @@ fn a_key_that_another_one_makes_meaningless_is_a_mistake() {
         (
             "[media]\nsounds = \"/srv/sounds\"\n",
             "warp.toml:2:1: media.sounds: has no effect without media.ng",
+        ),
+        (
+            "[media]\nrecord_keep_days = 30\n",
+            "warp.toml:2:1: media.record_keep_days: has no effect without media.record",
         ),
         (
             "[media]\nng = \"127.0.0.1:2223\"\nxmlrpc_format = 2\n",
@@ -689,7 +695,8 @@ fn every_key_changes_what_some_part_is_told() {
             ("media.ports", _) => text("40000-40099"),
             ("media.b2b_url", _) => text("http://127.0.0.9/RPC2"),
             ("media.sdp", _) => text("transparent"),
-            ("media.sounds", _) => text("/other"),
+            ("media.sounds" | "media.record", _) => text("/other"),
+            ("media.record_files", _) => list("pcap"),
             (
                 "api.listen" | "ops.listen" | "sip.media_ng" | "media.ng" | "media.ng_tcp" | "media.http",
                 _,

@@ -1,6 +1,6 @@
 //! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
 //!
-//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `gate`, `g711`, `play`, `srtp`, `stun`, `ice`,
+//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `gate`, `tap`, `g711`, `play`, `srtp`, `stun`, `ice`,
 //! `keying`, `session`, `pipeline`, `rule`, `learn`, `forward`.
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
@@ -36,6 +36,7 @@ pub mod session;
 pub mod srtp;
 mod stage;
 pub mod stun;
+pub mod tap;
 
 pub use counters::{StreamCounters, StreamSnapshot};
 pub use forward::{Judgement, RuleState};

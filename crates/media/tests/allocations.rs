@@ -4,10 +4,48 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use allocation_counter::measure;
+use warp_media::packet::{HEAD_ROOM, RoomyPacket, TAIL_ROOM};
+use warp_media::pipeline::{Output, Pipeline};
+use warp_media::tap::{Ring, Tap};
 use warp_media::{
-    Carries, ClockTable, Egress, ForwardRule, LearnPolicy, LocalPort, RuleState, SourcePolicy, StreamCounters,
+    Carries, ClockTable, Egress, ForwardRule, Judgement, LearnPolicy, LocalPort, MediaPath, RuleState,
+    SourcePolicy, StreamCounters,
 };
 use warp_model::Mono;
+
+/// A call that is recorded: each packet is judged, copied into the ring and handed on, without the heap, also when the ring is full.
+#[test]
+fn g_3_a_recorded_packet_allocates_nothing() {
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4_000));
+    let ring = Arc::new(Ring::new(1 << 16));
+    let mut rule = state(Carries::Mux, SourcePolicy::Exact(peer)).rule().clone();
+    let egress = rule.rtp.expect("an egress");
+    let output = |path| Output { path, egress, protect: None, is_played: false };
+    rule.pipeline = Some(Arc::new(Pipeline {
+        stages: vec![Arc::new(Tap { leg: 7, ring: Arc::clone(&ring) })],
+        outputs: vec![output(MediaPath::Rtp), output(MediaPath::Rtcp)],
+        ..Pipeline::default()
+    }));
+    let mut state = RuleState::new(rule);
+    let mut lot = vec![0; HEAD_ROOM + 172 + TAIL_ROOM];
+    lot[HEAD_ROOM..HEAD_ROOM + 12].copy_from_slice(&[0x80, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 7]);
+    let (mut taken, mut lost) = (0u64, 0);
+    for round in 0..5_000u64 {
+        lot[HEAD_ROOM + 2..HEAD_ROOM + 4].copy_from_slice(&(round as u16).to_be_bytes());
+        let used = measure(|| {
+            let mut packet = RoomyPacket::new(&mut lot, HEAD_ROOM, HEAD_ROOM + 172).expect("room");
+            let judged = state.apply_pipeline(&mut packet, peer, Mono(round * 20_000_000));
+            assert_eq!(judged, Judgement::Fan(MediaPath::Rtp));
+            assert!(state.protect(0, &mut packet, Mono(0)).is_ok());
+        });
+        assert_eq!(used.count_total, 0, "round {round}");
+        if round % 1_000 == 999 {
+            ring.take(ring.end(), |tapped| taken += u64::from(tapped.leg == 7 && tapped.length == 172));
+            lost += ring.take_lost();
+        }
+    }
+    assert!(taken > 1_000 && lost > 1_000 && taken + lost == 5_000, "{taken} {lost}");
+}
 
 fn state(carries: Carries, source: SourcePolicy) -> RuleState {
     let port = LocalPort { ip: 0, port: 30_000 };

@@ -22,6 +22,8 @@ pub enum Command {
     Keep(KeepBack),
     /// Plays something to a party, or stops that.
     Play(Play),
+    /// Records a call, or stops that.
+    Record(Record),
     /// Figures of the whole relay.
     Statistics,
     /// Call-IDs, at most `limit` of them.
@@ -40,6 +42,7 @@ impl Command {
             Self::Query(c) => Some(&c.call_id),
             Self::Keep(c) => Some(&c.call_id),
             Self::Play(c) => Some(&c.call_id),
+            Self::Record(c) => Some(&c.call_id),
             Self::Ping | Self::List { .. } | Self::Statistics => None,
         }
     }
@@ -54,6 +57,7 @@ impl Command {
             Self::Query(_) => "query",
             Self::Keep(c) => c.what.name(),
             Self::Play(c) => c.what.name(),
+            Self::Record(c) => c.what.name(),
             Self::List { .. } => "list",
             Self::Statistics => "statistics",
         }
@@ -120,6 +124,10 @@ pub struct SdpCommand {
     pub label: Option<Vec<u8>>,
     /// Free text kept with the call.
     pub metadata: Option<Vec<u8>>,
+    /// `record-call`: the call is recorded from now on, or no more; `None` changes nothing.
+    pub record: Option<bool>,
+    /// What the client calls files of a recording: `recording-file` and the like, by key. Never a name of ours (T-NG-05).
+    pub file_names: Vec<(&'static str, Vec<u8>)>,
     /// Who is told when the call's media times out, instead of the client that set it up.
     pub xmlrpc_callback: Option<IpAddr>,
 }
@@ -294,6 +302,45 @@ pub struct Play {
     /// `all`: every party is meant.
     pub all: bool,
 }
+
+/// What a [`Record`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordAction {
+    /// `start recording`: of all media of the call; one that pauses goes on.
+    Start,
+    /// `pause recording`, or `stop recording` with `pause=yes`: nothing is written until it is started again.
+    Pause,
+    /// `stop recording`: its files are complete.
+    Stop,
+}
+
+impl RecordAction {
+    /// All of them, with the `command` value on the wire.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("start recording", Self::Start), ("pause recording", Self::Pause), ("stop recording", Self::Stop)];
+
+    /// The `command` value on the wire.
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A command about the recording of a call (`ref/ng-protocol.md` §2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Call-ID of the call.
+    pub call_id: Vec<u8>,
+    /// What is to be done.
+    pub what: RecordAction,
+    /// Free text kept with the call and its recording.
+    pub metadata: Option<Vec<u8>>,
+    /// What the client calls the files, by key. Never a name of ours (T-NG-05).
+    pub file_names: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Keys that name files of a recording.
+pub const FILE_KEYS: [&str; 4] =
+    ["recording-file", "recording-dir", "recording-pattern", "output-destination"];
 
 /// Number of the event of a key (RFC 4733 §3.2): `0` to `9`, `*`, `#`, `A` to `D`, or the number itself.
 pub fn dtmf_event(text: &[u8]) -> Option<u8> {

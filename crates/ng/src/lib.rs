@@ -26,8 +26,9 @@ mod write;
 
 pub use codec::{Encoding, NgError, Request};
 pub use command::{
-    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
-    Kept, Play, PlayAction, Query, Replace, RtcpMux, SdpCommand, Sound, Transport, dtmf_event,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, FILE_KEYS, Flags, Ice, IceLite, KeepAction,
+    KeepBack, Kept, Play, PlayAction, Query, Record, RecordAction, Replace, RtcpMux, SdpCommand, Sound,
+    Transport, dtmf_event,
 };
 pub use cookie::{Channel, CookieCache};
 pub use reply::{

@@ -24,6 +24,8 @@ pub enum Reply {
         sdp: Vec<u8>,
         /// Trouble that ends nothing, in words.
         warning: Option<Cow<'static, str>>,
+        /// Paths of the files of the call's recordings, when it is recorded.
+        recordings: Vec<Vec<u8>>,
     },
     /// To `play media`: milliseconds of the sound.
     Playing {

@@ -40,11 +40,15 @@ pub enum CommandKind {
     StopMedia,
     /// `play DTMF`: a key of a party is heard.
     PlayDtmf,
+    /// `start recording`: a call is recorded.
+    StartRecording,
+    /// `stop recording`: it is recorded no more; `pause recording` counts here too.
+    StopRecording,
 }
 
 impl CommandKind {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
 
     /// Its place in arrays by command, from 0.
     pub fn index(self) -> usize {

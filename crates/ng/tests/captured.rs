@@ -2,7 +2,9 @@
 
 use warp_model::now::Wall;
 use warp_ng::codec::{decode_reply, decode_request, encode_reply};
-use warp_ng::{Command, Dtls, Encoding, Ice, NgError, Reply, SdpCommand, Transport, reply::reasons};
+use warp_ng::{
+    Command, Dtls, Encoding, Ice, NgError, RecordAction, Reply, SdpCommand, Transport, reply::reasons,
+};
 
 const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 18\r\n";
@@ -57,6 +59,7 @@ fn offer_as_kamailio_sends_it() {
     want.dtls = Some(Dtls::Off);
     want.sdes_off = true;
     want.tos = Some(184);
+    want.record = Some(false);
     want.media_address = Some([127, 0, 0, 1].into());
     want.label = Some(b"caller".to_vec());
     want.direction = Some((b"a".to_vec(), b"b".to_vec()));
@@ -163,7 +166,7 @@ fn small_replies_byte_for_byte() {
         "1 d7:warning38:Call-ID not found or tags didn't match6:result2:oke"
     );
     assert_eq!(written(b"1", Encoding::Bencode, &Reply::Calls(vec![])), "1 d5:callsle6:result2:oke");
-    let sdp = Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None };
+    let sdp = Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None, recordings: Vec::new() };
     assert_eq!(written(b"1", Encoding::Bencode, &sdp), "1 d3:sdp5:v=0\r\n6:result2:oke");
     assert_eq!(written(b"1", Encoding::Json, &sdp), r#"1 {"sdp":"v=0\r\n","result":"ok"}"#);
 }
@@ -262,8 +265,8 @@ fn second_spellings_and_integers_as_text() {
 #[test]
 fn t_ng_02_unknown_keys_and_flags_are_named_and_bounded() {
     let (_, ignored) =
-        offered(r#""record-call":"off","flags":["what is this","what is this"],"repacketize":20"#);
-    assert_eq!(ignored, ["record-call", "what is this", "repacketize"]);
+        offered(r#""DTMF-delay":"9","flags":["what is this","what is this"],"repacketize":20"#);
+    assert_eq!(ignored, ["DTMF-delay", "what is this", "repacketize"]);
     let many: Vec<String> = (0..50).map(|i| format!("\"{}{i}\":1", "x".repeat(100 + i))).collect();
     let (_, ignored) = offered(&many.join(","));
     assert!(ignored.len() <= 8 && ignored.iter().all(|n| n.len() == 40), "{ignored:?}");
@@ -327,4 +330,60 @@ fn suites_of_sdes_are_named_one_by_one_and_sixty_four_at_most() {
         let Ok(Command::Offer(offer)) = decode_request(text.as_bytes()).map(|r| r.command) else { panic!() };
         assert!(offer.sdes_off && offer.sdes_no.is_empty(), "{off}");
     }
+}
+
+/// What Kamailio's `start_recording()` and `record-call` send, and how a client's names of files stay names.
+#[test]
+fn commands_about_recordings() {
+    let recorded = |document: &str| match decode_request(format!("c {document}").as_bytes()) {
+        Ok(request) => Ok((request.command, request.ignored)),
+        Err(NgError::Bad { reason, .. }) => Err(reason),
+        Err(_) => Err("no reply"),
+    };
+    let is = |command: &str, more: &str, what: RecordAction| {
+        let (found, ignored) =
+            recorded(&format!(r#"{{"command":"{command}","call-id":"c"{more}}}"#)).unwrap();
+        let Command::Record(c) = found else { panic!("{found:?}") };
+        assert_eq!((c.what, &c.call_id[..], ignored.len()), (what, &b"c"[..], 0), "{command}{more}");
+        c
+    };
+    let c = is(
+        "start recording",
+        r#","metadata":"a|b","recording-file":"../x","output-destination":"y""#,
+        RecordAction::Start,
+    );
+    assert_eq!(c.metadata.as_deref(), Some(&b"a|b"[..]));
+    assert_eq!(c.file_names, [("recording-file", b"../x".to_vec()), ("output-destination", b"y".to_vec())]);
+    is("stop recording", "", RecordAction::Stop);
+    is("stop recording", r#","pause":"yes""#, RecordAction::Pause);
+    is("stop recording", r#","flags":["pause"]"#, RecordAction::Pause);
+    is("pause recording", "", RecordAction::Pause);
+    is("start recording", r#","flags":["pause"]"#, RecordAction::Start);
+    assert_eq!(recorded(r#"{"command":"start recording"}"#), Err("No call-id in message"));
+    assert_eq!(recorded(r#"{"command":"some recording","call-id":"c"}"#), Err("Unrecognized command"));
+    let long = format!(
+        r#","recording-dir":"{}","recording-dir":"b","recording-dir":"c","recording-dir":"d","recording-dir":"e""#,
+        "x".repeat(5_000)
+    );
+    let c = is("start recording", &long, RecordAction::Start);
+    assert_eq!((c.file_names.len(), c.file_names[0].1.len()), (4, 1_024), "bounded");
+    let offer = |more: &str| {
+        let (found, ignored) =
+            recorded(&format!(r#"{{"command":"offer","call-id":"c","from-tag":"f","sdp":"v=0"{more}}}"#))
+                .unwrap();
+        let Command::Offer(c) = found else { panic!("{found:?}") };
+        (c.record, ignored.into_iter().map(|i| String::from_utf8(i).unwrap()).collect::<Vec<_>>())
+    };
+    for (more, record) in [
+        ("", None),
+        (r#","record-call":"yes""#, Some(true)),
+        (r#","record call":"on""#, Some(true)),
+        (r#","flags":["record-call"]"#, Some(true)),
+        (r#","rtpp-flags":"record-call=yes trust-address""#, Some(true)),
+        (r#","record-call":"no""#, Some(false)),
+        (r#","record-call":"off""#, Some(false)),
+    ] {
+        assert_eq!(offer(more), (record, vec![]), "{more}");
+    }
+    assert_eq!(offer(r#","record-call":"perhaps""#), (None, vec!["record-call=perhaps".to_owned()]));
 }

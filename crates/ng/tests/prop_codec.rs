@@ -65,6 +65,8 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             media_address: w.8,
             label: w.9,
             metadata: None,
+            record: Some(bit(29)).filter(|_| bit(28)),
+            file_names: Some(("recording-dir", b"x y".to_vec())).into_iter().filter(|_| bit(29)).collect(),
             xmlrpc_callback: w.5.filter(|_| c.5 & 1 << 31 != 0),
             attributes: match w.10.as_slice() {
                 [] => vec![],
@@ -208,6 +210,10 @@ fn command() -> impl Strategy<Value = Command> {
             ),
         (token(), option::of(token()), option::of(token()))
             .prop_map(|(call_id, from_tag, to_tag)| Command::Query(Query { call_id, from_tag, to_tag })),
+        (token(), option::of(token()), 0usize..3).prop_map(|(call_id, metadata, what)| {
+            let (what, file_names) = (RecordAction::ALL[what].1, vec![("recording-file", call_id.clone())]);
+            Command::Record(Record { call_id, what, metadata, file_names })
+        }),
         (0u64..1_000_000).prop_map(|limit| Command::List { limit }),
     ]
 }
@@ -350,7 +356,7 @@ proptest! {
             Reply::Calls(calls.clone()),
             Reply::Pong,
             Reply::Ok { warning: Some("x".into()) },
-            Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None },
+            Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None, recordings: vec![b"/r/a.pcap".to_vec(), b"b".to_vec()] },
             Reply::error("no"),
             Reply::LoadLimit { message: "full".into() },
         ] {

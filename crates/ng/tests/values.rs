@@ -25,9 +25,9 @@ fn each_command_has_a_place_of_its_own_in_the_order_of_the_list() {
     use CommandKind::*;
     let first = [Ping, Offer, Answer, Delete, Query, List, Statistics];
     let then = [BlockDtmf, UnblockDtmf, BlockMedia, UnblockMedia, SilenceMedia, UnsilenceMedia];
-    let then = then.into_iter().chain([PlayMedia, StopMedia, PlayDtmf]);
+    let then = then.into_iter().chain([PlayMedia, StopMedia, PlayDtmf, StartRecording, StopRecording]);
     let all: Vec<CommandKind> = first.into_iter().chain(then).collect();
-    assert!(all.iter().map(|kind| kind.index()).eq(0..16));
+    assert!(all.iter().map(|kind| kind.index()).eq(0..18));
     assert_eq!(all.len(), CommandKind::COUNT);
 }
 

@@ -264,13 +264,13 @@ impl World {
                     let branches = self.relay.open.entry(c.call_id.clone()).or_default();
                     branches.insert(c.via_branch.clone().unwrap_or_default());
                 }
-                Reply::Sdp { sdp: c.sdp, warning: None }
+                Reply::Sdp { sdp: c.sdp, warning: None, recordings: Vec::new() }
             }
             C::Answer(c) => {
                 if !self.relay.open.contains_key(&c.call_id) {
                     self.faults.push("answer for a call that the relay does not hold".into());
                 }
-                Reply::Sdp { sdp: c.sdp, warning: None }
+                Reply::Sdp { sdp: c.sdp, warning: None, recordings: Vec::new() }
             }
             C::Delete(c) => {
                 // A branch's delete keeps the call as long as another branch uses it; the last one, without branch, ends it.

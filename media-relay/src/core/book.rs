@@ -23,6 +23,7 @@ mod keyring;
 mod offer;
 mod play;
 mod quality;
+mod record;
 mod session;
 mod table;
 mod taken;
@@ -39,6 +40,7 @@ use warp_ng::reply::reasons;
 use warp_ng::{Command, Ice, Reply};
 
 pub use self::config::{BookConfig, KeySource, RelayLimits};
+pub use self::record::Recordings;
 
 use self::branches::Past;
 use self::call::{Call, Dialogue};
@@ -68,6 +70,7 @@ pub struct Book {
     samples: BTreeSet<(Mono, u64)>,
     out: VecDeque<Output>,
     next: u64,
+    next_recording: u64,
     /// Calls that are not ended.
     live: usize,
     pairs: usize,
@@ -97,6 +100,7 @@ impl Book {
             samples: BTreeSet::new(),
             out: VecDeque::new(),
             next: 0,
+            next_recording: 0,
             live: 0,
             pairs: 0,
             taken: Vec::new(),
@@ -139,6 +143,7 @@ impl Book {
             Command::Delete(c) => self.delete(&c, now),
             Command::Query(c) => self.query(&c, now),
             Command::Keep(c) => self.keep_back(&c, now).unwrap_or_else(|refused| refused),
+            Command::Record(c) => self.record(&c, now).unwrap_or_else(|refused| refused),
             // Its sounds come from elsewhere: [`Book::handle_play`].
             Command::Play(_) => Reply::error(reasons::NO_HANDLER),
             // Of the whole relay, and the book is only a part of it.
@@ -284,6 +289,7 @@ impl Book {
             metadata: None,
             is_sampled: false,
             client: None,
+            recording: None,
             counter: 0,
             kept: Default::default(),
             gone: self.past.take(id, now.mono),

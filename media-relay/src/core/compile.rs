@@ -39,6 +39,8 @@ pub struct Side {
     pub protect: [Option<Arc<dyn StageMaker>>; 2],
     /// Steps on the RTP that comes from it.
     pub stages: Vec<Arc<dyn StageMaker>>,
+    /// The last step on its RTP and RTCP: what is heard is written down.
+    pub record: Option<Arc<dyn StageMaker>>,
     /// None of its RTP goes any further.
     pub is_blocked: bool,
     /// What is played to it, and the other one's RTP is not sent meanwhile.
@@ -83,7 +85,8 @@ pub fn compile(media: Media, a: &Side, b: &Side) -> Vec<ForwardRule> {
 fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
     let (unprotect, session) = (from.unprotect.get(component)?, from.sessions.get(component)?);
     let [protect, protect_rtcp] = &to.protect;
-    let stages = if component == 0 { from.stages.clone() } else { Vec::new() };
+    let mut stages = if component == 0 { from.stages.clone() } else { Vec::new() };
+    stages.extend(from.record.clone().filter(|_| component == 1 || !from.is_blocked));
     let play = to.play.clone().filter(|_| component == 0);
     let is_played = play.is_some();
     if unprotect.is_none() && protect.is_none() && session.is_none() && stages.is_empty() && !is_played {

@@ -11,7 +11,7 @@ use warp_model::Mono;
 use warp_ng::statistics::{
     CommandKind, Current, Interval, IntervalCommand, MosSums, Proxy, RelayStatistics, Totals,
 };
-use warp_ng::{Command, Kept, PlayAction, Reply};
+use warp_ng::{Command, Kept, PlayAction, RecordAction, Reply};
 
 use super::{EndOfCall, Output};
 
@@ -92,6 +92,10 @@ pub fn kind_of(command: &Command) -> CommandKind {
             PlayAction::Media { .. } => CommandKind::PlayMedia,
             PlayAction::Stop => CommandKind::StopMedia,
             PlayAction::Dtmf { .. } => CommandKind::PlayDtmf,
+        },
+        Command::Record(c) => match c.what {
+            RecordAction::Start => CommandKind::StartRecording,
+            RecordAction::Pause | RecordAction::Stop => CommandKind::StopRecording,
         },
         Command::List { .. } => CommandKind::List,
         Command::Statistics => CommandKind::Statistics,
@@ -257,8 +261,11 @@ impl Ledger {
                 (Some(_), None) => self.media = self.media.saturating_sub(1),
                 _ => {}
             },
-            Output::Install { .. } | Output::Close { .. } | Output::TimedOut { .. } | Output::Mark { .. } => {
-            }
+            Output::Install { .. }
+            | Output::Close { .. }
+            | Output::TimedOut { .. }
+            | Output::Mark { .. }
+            | Output::Record(_) => {}
         }
     }
 

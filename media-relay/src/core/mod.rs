@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod negotiate;
 pub mod ports;
 pub mod protocol;
+pub mod record;
 mod rendering;
 pub mod secure;
 pub mod sound;
@@ -66,6 +67,8 @@ pub enum Output {
         /// What they are; `None` when they end.
         to: Option<StreamKind>,
     },
+    /// A call is recorded, or no more: a word for the recorder.
+    Record(record::RecordOrder),
     /// A stream has ended.
     StreamEnded(Box<EndedStream>),
     /// A call is gone from the book, once for each.

@@ -25,6 +25,7 @@ use super::callbacks::{Callbacks, Told};
 use super::kept::Stand;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::notices::{Budget, Notices};
+use super::recorder::ToRecorder;
 use super::shard::ToShard;
 use super::sounds::Sounds;
 use crate::core::Output;
@@ -101,6 +102,7 @@ struct Desk {
     notices: Notices,
     given_early: u64,
     sounds: Sounds,
+    recorder: Option<ToRecorder>,
 }
 
 /// What `statistics` says of the interfaces besides their use.
@@ -139,6 +141,7 @@ impl ControlThread {
             notices: Notices::default(),
             given_early: 0,
             sounds: Sounds::default(),
+            recorder: None,
         };
         Ok(Self { desk, mailbox, ng: None, epoll, stopping: false })
     }
@@ -158,6 +161,11 @@ impl ControlThread {
         self.desk.sounds = sounds;
     }
 
+    /// Recordings are written down there.
+    pub(crate) fn record_to(&mut self, recorder: ToRecorder) {
+        self.desk.recorder = Some(recorder);
+    }
+
     /// Also tell ng clients of calls whose media timed out.
     pub(crate) fn tell_clients(&mut self, callbacks: Callbacks) {
         self.desk.callbacks = Some(callbacks);
@@ -175,6 +183,9 @@ impl ControlThread {
         }
         while shards.iter_mut().any(|s| !s.flush(Clock::mono())) {
             std::thread::sleep(RETRY);
+        }
+        if let Some(recorder) = &self.desk.recorder {
+            recorder.stop();
         }
     }
 
@@ -435,6 +446,11 @@ impl Desk {
                     self.metrics.streams_changed(from.as_ref(), -2);
                     self.metrics.streams_changed(to.as_ref(), 2);
                 }
+                Output::Record(order) => {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.tell(order);
+                    }
+                }
                 Output::StreamEnded(stream) => self.metrics.stream_ended(&stream, Clock::mono()),
                 Output::CallEnded { .. } => {}
             }
@@ -561,6 +577,7 @@ mod tests {
                 notices: Notices::default(),
                 given_early: 0,
                 sounds: Sounds::default(),
+                recorder: None,
             };
             World { desk, inbox, epoll, keep, sockets: Vec::new() }
         }

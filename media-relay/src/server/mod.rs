@@ -8,6 +8,7 @@ pub(crate) mod doors;
 pub(crate) mod kept;
 mod ng_listener;
 mod notices;
+pub(crate) mod recorder;
 pub(crate) mod shard;
 mod slots;
 pub(crate) mod sounds;

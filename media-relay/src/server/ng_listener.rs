@@ -156,6 +156,7 @@ pub(super) fn command_label(command: &Command) -> NgCommand {
         Command::Query(_) => NgCommand::Query,
         Command::Keep(_) => NgCommand::Keep,
         Command::Play(_) => NgCommand::Play,
+        Command::Record(_) => NgCommand::Record,
         Command::List { .. } => NgCommand::List,
         Command::Statistics => NgCommand::Statistics,
     }

@@ -103,6 +103,11 @@ pub struct Media {
     pub text: String,
 }
 
+/// Our addresses in an SDP that came by ng.
+pub fn read(sdp: &str) -> Media {
+    Media::read(sdp)
+}
+
 impl Media {
     fn read(sdp: &str) -> Media {
         let ip: IpAddr = sdp

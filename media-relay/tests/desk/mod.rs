@@ -107,6 +107,7 @@ impl Rules {
                 Output::StreamEnded(_)
                 | Output::StreamKind { .. }
                 | Output::Mark { .. }
+                | Output::Record(_)
                 | Output::CallEnded { .. } => {}
             }
         }

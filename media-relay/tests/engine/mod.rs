@@ -23,21 +23,28 @@ impl Client {
 
     /// Debian's daemon, with 400 ports from `base` on.
     pub fn rtpengine(folder: &tempfile::TempDir, base: u16) -> Self {
+        Self::rtpengine_with(folder, base, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn rtpengine_with(folder: &tempfile::TempDir, base: u16, more: &[&str]) -> Self {
         let ng = free_port();
-        let program = Program::start(
-            "rtpengine",
-            &[
-                "--config-file=none",
-                "--foreground",
-                "--table=-1",
-                "--interface=127.0.0.1",
-                "--log-level=1",
-                &format!("--listen-ng=127.0.0.1:{ng}"),
-                &format!("--port-min={base}"),
-                &format!("--port-max={}", base + 399),
-                &format!("--pidfile={}/pid", folder.path().display()),
-            ],
-        );
+        let listen = format!("--listen-ng=127.0.0.1:{ng}");
+        let (first, last) = (format!("--port-min={base}"), format!("--port-max={}", base + 399));
+        let pid = format!("--pidfile={}/pid", folder.path().display());
+        let mut arguments = vec![
+            "--config-file=none",
+            "--foreground",
+            "--table=-1",
+            "--interface=127.0.0.1",
+            "--log-level=1",
+            &listen,
+            &first,
+            &last,
+            &pid,
+        ];
+        arguments.extend(more);
+        let program = Program::start("rtpengine", &arguments);
         Self::of(Some(program), ng)
     }
 

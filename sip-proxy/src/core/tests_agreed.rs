@@ -42,7 +42,7 @@ fn next_ask(w: &mut World) -> AskId {
 }
 
 fn sdp_reply(text: &str) -> Result<Reply, MediaError> {
-    Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None })
+    Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None, recordings: Vec::new() })
 }
 
 /// Two callees of one branch: what one has answered early is its own, and is what its 2xx repeats.

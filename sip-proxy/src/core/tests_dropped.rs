@@ -15,7 +15,7 @@ fn find<'w>(sent: &'w [(std::net::SocketAddr, String)], to: &str, starts: &str) 
 /// The relay answers its oldest question.
 fn say(w: &mut World, text: &str) {
     let (id, _) = w.asked.pop_front().expect("a question");
-    w.answer(id, Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None, recordings: Vec::new() }));
 }
 
 /// An answered call; from now on the relay is asked by hand.

@@ -99,7 +99,7 @@ fn drain(core: &mut Core, ms: u64, sent: &mut Vec<String>) -> usize {
             return outputs;
         }
         for (n, id) in asked.into_iter().enumerate() {
-            let sdp = warp_ng::Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None };
+            let sdp = warp_ng::Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None, recordings: Vec::new() };
             let answer = if n % 3 == 2 { Err(MediaError::Timeout) } else { Ok(sdp) };
             core.handle_answer(id, AskReply::Media(answer), at(ms));
         }

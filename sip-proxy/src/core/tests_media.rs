@@ -69,7 +69,7 @@ fn a_relay_that_fails_or_is_silent_refuses_the_call() {
         assert!(out.starts_with("SIP/2.0 503 "));
         assert_eq!(w.ended[0].internal_code, "media_unavailable");
         // Too late now.
-        w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None }));
+        w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None, recordings: Vec::new() }));
         assert!(w.take().is_empty());
         w.nothing_is_left();
     }
@@ -81,16 +81,16 @@ fn messages_wait_in_order_while_the_relay_is_asked() {
     w.relay = false;
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
     let (id, _) = w.asked.pop_front().unwrap();
-    w.answer(id, Ok(Reply::Sdp { sdp: b"one".to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: b"one".to_vec(), warning: None, recordings: Vec::new() }));
     let at_v = w.to(V1);
     w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
     let (id, _) = w.asked.pop_front().unwrap();
     w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
     w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
     assert!(w.take().is_empty());
-    w.answer(id, Ok(Reply::Sdp { sdp: b"two".to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: b"two".to_vec(), warning: None, recordings: Vec::new() }));
     let (id, _) = w.asked.pop_front().unwrap();
-    w.answer(id, Ok(Reply::Sdp { sdp: b"three".to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: b"three".to_vec(), warning: None, recordings: Vec::new() }));
     let seen: Vec<String> = w.take().iter().map(|(_, t)| t[8..11].to_owned()).collect();
     assert_eq!(seen, ["183", "180", "200"]);
 }

@@ -24,7 +24,7 @@ fn next_question(w: &mut World) -> AskId {
 
 fn say(w: &mut World, text: &str) {
     let id = next_question(w);
-    w.answer(id, Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: text.as_bytes().to_vec(), warning: None, recordings: Vec::new() }));
 }
 
 fn firsts(w: &mut World) -> Vec<String> {

@@ -27,7 +27,7 @@ fn fork(number: &str, branch: &str) -> String {
 /// The last question, answered.
 fn answer_last(w: &mut World) {
     let id: AskId = w.asked.pop_back().unwrap().0;
-    w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None }));
+    w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None, recordings: Vec::new() }));
 }
 
 fn info(ok: &str, caller: bool, branch: &str) -> String {

@@ -257,7 +257,7 @@ impl World {
             let reply = match &command {
                 Ng::Offer(c) | Ng::Answer(c) => {
                     let sdp = [b"relay:".as_slice(), &c.sdp].concat();
-                    Reply::Sdp { sdp, warning: None }
+                    Reply::Sdp { sdp, warning: None, recordings: Vec::new() }
                 }
                 _ => Reply::Stats(Default::default()),
             };

@@ -49,7 +49,7 @@ fn f_proc_05_an_answer_to_a_replaced_core_reaches_no_question_of_the_new_one() {
     assert_eq!((metrics.panics.value(()), shard.core_stats().requests_in), (17, 0), "a new core");
     let of_new = dial(&mut shard, "new");
     let answer = |shard: &mut Shard, reply: Box<dyn FnOnce(Reply) + Send>, sdp: &str| {
-        reply(Reply::Sdp { sdp: sdp.as_bytes().to_vec(), warning: None });
+        reply(Reply::Sdp { sdp: sdp.as_bytes().to_vec(), warning: None, recordings: Vec::new() });
         shard.on_mailbox(now);
         shard.flush(now);
         invites(&vendor)

@@ -13,6 +13,9 @@ use crate::reply::{
 use crate::tape::View;
 use crate::write::Writer;
 
+/// Paths of recordings that are read of a reply.
+const RECORDINGS: usize = 16;
+
 /// Encodes one reply datagram: `cookie SP document`, in the encoding of the request.
 ///
 /// `load_limit`: the client supports that result; else it is written as an ordinary error of the same text.
@@ -27,7 +30,8 @@ pub fn encode_reply(cookie: &[u8], encoding: Encoding, load_limit: bool, reply: 
             write_warning(&mut w, warning.as_deref());
             w.pair_text("result", "ok");
         }
-        Reply::Sdp { sdp, warning } => {
+        Reply::Sdp { sdp, warning, recordings } => {
+            w.pair_list("recordings", recordings.iter());
             w.pair_text("sdp", sdp);
             write_warning(&mut w, warning.as_deref());
             w.pair_text("result", "ok");
@@ -300,7 +304,10 @@ pub fn decode_reply(datagram: &[u8]) -> Result<(&[u8], Reply), NgError<'_>> {
         Some(b"load limit") => Reply::LoadLimit { message: owned("message").unwrap_or_default() },
         Some(b"ok") => {
             if let Some(sdp) = text("sdp") {
-                Reply::Sdp { sdp: sdp.into_owned(), warning: owned("warning") }
+                let recordings = root.get("recordings").into_iter().flat_map(View::items);
+                let recordings =
+                    recordings.filter_map(|r| Some(r.text()?.into_owned())).take(RECORDINGS).collect();
+                Reply::Sdp { sdp: sdp.into_owned(), warning: owned("warning"), recordings }
             } else if let Some(calls) = root.get("calls") {
                 Reply::Calls(calls.items().filter_map(|c| Some(c.text()?.into_owned())).collect())
             } else if root.get("totals").is_some() || root.get("tags").is_some() {

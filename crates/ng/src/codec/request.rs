@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::play::{PlayFields, write_play};
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
-    Play, PlayAction, Query, Replace, RtcpMux, SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, FILE_KEYS, Flags, Ice, IceLite, KeepAction,
+    KeepBack, Play, PlayAction, Query, Record, RecordAction, Replace, RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::rtpp_flags;
@@ -44,6 +44,7 @@ struct Fields {
     limit: Option<i64>,
     delete_delay: Option<u64>,
     directional: bool,
+    pauses: bool,
     play: PlayFields,
     address: Option<IpAddr>,
     fatal: bool,
@@ -58,6 +59,8 @@ struct Fields {
 /// Names that [`Request::ignored`] lists at most, and bytes of each.
 const IGNORED: usize = 8;
 const IGNORED_BYTES: usize = 40;
+/// Bytes of what a client calls a file.
+const FILE_NAME_BYTES: usize = 1_024;
 /// Bytes of all attribute edits of one kind of section.
 const ATTRIBUTE_BYTES: usize = 2_048;
 /// Attribute edits of one list at most.
@@ -231,8 +234,23 @@ impl Fields {
                 self.load_limit =
                     value.items().any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
             }
+            b"record-call" => match value.str().unwrap_or_default() {
+                b"yes" | b"on" => sdp.record = Some(true),
+                b"no" | b"off" => sdp.record = Some(false),
+                other => self.ignore(&[b"record-call=", other].concat()),
+            },
+            // A pause behind a key has a length, one of a recording is a word.
+            b"pause" if value.str() == Some(b"yes") => self.pauses = true,
             key if self.play.key(key, value) => {}
-            _ => self.ignore(as_sent),
+            key => match FILE_KEYS.into_iter().find(|name| name.as_bytes() == key) {
+                Some(name) if sdp.file_names.len() < FILE_KEYS.len() => {
+                    let text = bytes(value);
+                    sdp.file_names
+                        .push((name, text.get(..FILE_NAME_BYTES).map_or(text.clone(), <[u8]>::to_vec)));
+                }
+                Some(_) => {}
+                None => self.ignore(as_sent),
+            },
         }
     }
 
@@ -267,6 +285,8 @@ impl Fields {
             b"block-egress" => {}
             b"to-tag" => self.match_to_tag = true,
             b"fast" => self.fast = true,
+            b"pause" => self.pauses = true,
+            b"record-call" => self.sdp.record = Some(true),
             b"sip-source-address" => self.sdp.flags.sip_source_address = true,
             flag => {
                 if let Some((_, set)) = FLAGS.iter().find(|(name, _)| name.as_bytes() == flag) {
@@ -336,6 +356,19 @@ impl Fields {
                 let (call_id, label, address) = (sdp.call_id, sdp.label, self.address);
                 let of = Play { call_id, what: PlayAction::Stop, from_tag, label, address, all: false };
                 Ok(Command::Play(self.play.command(name, of)))
+            }
+            name if name.ends_with(b" recording") => {
+                let known = RecordAction::ALL.iter().find(|(n, _)| n.as_bytes() == name);
+                let (_, what) = *known.ok_or(reasons::UNRECOGNIZED_COMMAND)?;
+                if sdp.call_id.is_empty() {
+                    return Err(reasons::NO_CALL_ID);
+                }
+                Ok(Command::Record(Record {
+                    call_id: sdp.call_id,
+                    what: if self.pauses && what == RecordAction::Stop { RecordAction::Pause } else { what },
+                    metadata: sdp.metadata,
+                    file_names: sdp.file_names,
+                }))
             }
             name => {
                 let known = KeepAction::ALL.iter().find(|(n, _)| n.as_bytes() == name);
@@ -485,6 +518,11 @@ pub fn encode_request(
             w.pair_list("flags", c.directional.then_some("directional"));
         }
         Command::Play(c) => write_play(&mut w, c),
+        Command::Record(c) => {
+            w.pair_text("call-id", &c.call_id);
+            optional(&mut w, "metadata", c.metadata.as_ref());
+            c.file_names.iter().for_each(|(key, name)| w.pair_text(key, name));
+        }
         Command::List { limit } => w.pair_count("limit", *limit),
     }
     w.pair_text("command", command.name());
@@ -524,6 +562,10 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     }
     optional(w, "label", c.label.as_ref());
     optional(w, "metadata", c.metadata.as_ref());
+    if let Some(record) = c.record {
+        w.pair_text("record-call", if record { "yes" } else { "no" });
+    }
+    c.file_names.iter().for_each(|(key, name)| w.pair_text(key, name));
     if let Some(address) = c.xmlrpc_callback {
         w.pair_text("xmlrpc-callback", address.to_string());
     }

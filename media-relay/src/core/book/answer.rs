@@ -189,11 +189,13 @@ impl Book {
             [a, b] if me == 0 => say(a, b, sdp, &lines, c, style, &missing),
             [a, b] => say(b, a, sdp, &lines, c, style, &missing),
         };
-        self.open(call, at);
         call.last_signal = now;
         call.take_metadata(c);
+        let warning = self.record_by_flag(call, c, now);
+        self.tap(call);
+        self.open(call, at);
         self.mark(call, c.tos, &[]);
-        Ok(Reply::Sdp { sdp: text, warning: None })
+        Ok(Reply::Sdp { sdp: text, warning: warning.map(Into::into), recordings: self.recordings(call) })
     }
 
     /// One line of the answer as the asker gets it; `None`: the answer has no such line.

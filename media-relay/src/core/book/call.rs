@@ -18,6 +18,7 @@ use super::keep::KeptBack;
 use super::keyring::Keyring;
 use super::play::Heard;
 use super::quality::QualityLog;
+use super::record::{Recording, SideTap};
 use super::session::Session;
 use crate::core::compile::{Side, compile};
 use crate::core::negotiate::{Class, MuxPlan, Names, Origin, Spoken, policies};
@@ -42,6 +43,8 @@ pub(super) struct Call {
     pub(super) is_sampled: bool,
     /// Who is told when its media times out: the ng client that set it up, or the address that it named.
     pub(super) client: Option<IpAddr>,
+    /// It is being recorded.
+    pub(super) recording: Option<Recording>,
     /// The same of all parties, those that come later too.
     pub(super) kept: KeptBack,
     /// Counts answers and groups of dialogues.
@@ -147,6 +150,8 @@ pub(super) struct MediaSide {
     pub(super) session: Session,
     /// What is played to the party.
     pub(super) heard: Heard,
+    /// On what the party sends.
+    pub(super) tap: SideTap,
 }
 
 impl Default for MediaSide {
@@ -164,6 +169,7 @@ impl Default for MediaSide {
             keys: Keyring::default(),
             session: Session::default(),
             heard: Heard::default(),
+            tap: SideTap::default(),
         }
     }
 }
@@ -231,6 +237,7 @@ impl MediaSide {
             session: self.session.clone(),
             // A voice of ours belongs to one dialogue, as its keys do.
             heard: Heard::default(),
+            tap: self.tap.clone(),
         }
     }
 
@@ -258,6 +265,7 @@ impl MediaSide {
             protect: [0, 1].map(|c| self.session.protect(c).or_else(|| self.keys.protect())),
             sessions: [0, 1].map(|c| self.session.setup(c)),
             stages: Vec::new(),
+            record: self.tap.stage(),
             is_blocked: false,
             play: self.heard.current(),
         })
@@ -306,6 +314,7 @@ impl MediaLine {
             if let Some(pipeline) = &mut rule.pipeline {
                 let pipeline = Arc::make_mut(pipeline);
                 pipeline.outputs.clear();
+                pipeline.stages.clear();
                 pipeline.play = None;
             }
         }

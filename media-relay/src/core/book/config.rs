@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use warp_media::keying::HandshakeMaker;
 
+use super::record::Recordings;
+
 /// Limits and habits of the book.
 #[derive(Clone, Debug)]
 pub struct BookConfig {
@@ -37,6 +39,8 @@ pub struct BookConfig {
     pub keys: KeySource,
     /// Handshakes of DTLS under the relay's certificate; `None`: there are none.
     pub dtls: Option<Arc<dyn HandshakeMaker>>,
+    /// Where recordings go, if anywhere.
+    pub recordings: Recordings,
     /// ng clients get SDP in the canonical rendering; this process gets the transparent one always.
     pub canonical: bool,
 }
@@ -58,6 +62,7 @@ impl Default for BookConfig {
             instance: "warp".to_owned(),
             keys: KeySource::default(),
             dtls: None,
+            recordings: Recordings::default(),
             canonical: true,
         }
     }

@@ -94,6 +94,7 @@ impl Book {
         });
         let tags = tags.collect();
         book.end_dialogues(call, now, |_| true);
+        book.end_recording(call, now);
         call.ended = Some(figures);
         book.live = book.live.saturating_sub(1);
         book.out.push_back(Output::CallEnded { why, lasted: now.mono.since(call.created.mono) });
@@ -124,6 +125,7 @@ impl Book {
     }
 
     pub(super) fn forget(&mut self, call: &mut Call, now: Now) {
+        self.end_recording(call, now);
         self.by_id.remove(&call.id);
         self.past.keep(&call.id, std::mem::take(&mut call.gone), now.mono);
         self.live = self.live.saturating_sub(1);

@@ -30,7 +30,7 @@ impl Book {
         let sdp = parse(&c.sdp)?;
         check_lengths(c)?;
         if c.flags.loop_protect && is_loop(&sdp, &self.config.instance) {
-            return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None });
+            return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None, recordings: Vec::new() });
         }
         let mut lent = Taken::for_offer(self, &c.call_id, now)?;
         let Some((serial, book, call)) = lent.parts() else {
@@ -214,14 +214,17 @@ impl Book {
             [a, b] if me == 0 => say(a, b, sdp, &lines, c, style, &missing),
             [a, b] => say(b, a, sdp, &lines, c, style, &missing),
         };
-        if !dialogue.answered {
-            self.install(call, at);
-        }
+        let is_first = !dialogue.answered;
         call.last_signal = now;
         call.take_metadata(c);
+        let warning = self.record_by_flag(call, c, now);
+        self.tap(call);
+        if is_first {
+            self.install(call, at);
+        }
         self.mark(call, c.tos, &new_pairs);
         self.taken.clear();
-        Ok(Reply::Sdp { sdp: text, warning: None })
+        Ok(Reply::Sdp { sdp: text, warning: warning.map(Into::into), recordings: self.recordings(call) })
     }
 
     /// For each line: the protocol to offer on, or `None` when the line is or becomes rejected. An error when nothing of
