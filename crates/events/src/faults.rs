@@ -344,6 +344,44 @@ fn f_disk_02_a_sync_that_does_not_come_back_loses_nothing_and_no_call_is_taken_w
     assert_eq!(ledger.values().filter(|recovered| !**recovered).count(), 100);
 }
 
+/// What waited for a slow disk is not kept for ever: some buffers are, for the next records.
+#[test]
+fn f_disk_02_a_burst_leaves_a_bounded_number_of_buffers() {
+    use crate::journal::SPARE_BUFFERS;
+    let mut rig = Rig::new();
+    rig.options.segment_bytes = 16 << 20;
+    let mut journal = rig.open();
+    rig.faults.plan().stall = true;
+    for n in 0..4 * SPARE_BUFFERS as u128 {
+        journal.append(&answered(n)).unwrap();
+    }
+    rig.faults.plan().stall = false;
+    wait_until(|| {
+        journal.heartbeat(Wall(0)).unwrap();
+        journal.spare_buffers() >= SPARE_BUFFERS
+    });
+    for n in 0..2 * SPARE_BUFFERS {
+        journal.heartbeat(Wall(i64::try_from(n).unwrap())).unwrap();
+        assert!(journal.spare_buffers() <= SPARE_BUFFERS, "{}", journal.spare_buffers());
+    }
+}
+
+/// A disk that refuses the very first record: nothing of its segment is used up, so none is left for it.
+#[test]
+fn f_disk_02_an_empty_segment_is_never_left() {
+    let rig = Rig::new();
+    let mut journal = rig.open();
+    let made = rig.faults.plan().created;
+    rig.faults.plan().write = Some((0, EIO));
+    // Twice the time after which a segment with records in it would be left.
+    let begun = Instant::now();
+    wait_until(|| {
+        assert!(journal.append(&answered(1)).is_err());
+        begun.elapsed() > Duration::from_millis(2_100)
+    });
+    assert_eq!(rig.faults.plan().created, made);
+}
+
 #[test]
 fn f_disk_01_no_space_for_a_further_segment_refuses_new_calls_and_heals() {
     let rig = Rig::new();

@@ -64,7 +64,7 @@ pub const UNSYNCED_RECORDS: usize = 10_000;
 const GATHERED_RECORDS: usize = 64;
 
 /// Buffers of records that are kept for the next ones: more than a busy shard writes between two syncs.
-const SPARE_BUFFERS: usize = 64;
+pub(crate) const SPARE_BUFFERS: usize = 64;
 /// A larger one is given back.
 const SPARE_BYTES: usize = 64 << 10;
 
@@ -375,6 +375,12 @@ impl Journal {
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             self.wake();
         }
+    }
+
+    /// How many buffers are kept for further records.
+    #[cfg(test)]
+    pub(crate) fn spare_buffers(&self) -> usize {
+        self.spare.len()
     }
 
     /// Forgets what is durable; tells whether so much is left that no new call may be taken.

@@ -461,6 +461,16 @@ mod tests {
     }
 
     #[test]
+    fn a_phone_that_unregisters_leaves_nothing() {
+        let mut held = Bindings::default();
+        assert!(held.is_empty());
+        register(&mut held, 0, "c1", 1, "Contact: <sip:a@192.0.2.1>\r\n").unwrap();
+        assert_eq!((held.is_empty(), held.len()), (false, 1));
+        register(&mut held, 1, "c1", 2, "Contact: <sip:a@192.0.2.1>;expires=0\r\n").unwrap();
+        assert_eq!((held.is_empty(), held.len()), (true, 0));
+    }
+
+    #[test]
     fn several_contacts_with_their_own_times_and_preferences() {
         let mut held = Bindings::default();
         let more = "Contact: <sip:a@192.0.2.7:5070>;q=0.7, <sip:a@192.0.2.8>;expires=120\r\nExpires: 600\r\n";

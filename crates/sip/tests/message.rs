@@ -401,6 +401,41 @@ fn request(from: &str, contact: &str) -> String {
     )
 }
 
+/// What keeps to the grammar is never sloppy, whatever its scheme is, or without one.
+#[test]
+fn addresses_of_the_grammar_are_not_sloppy() {
+    use warp_sip::header::NameAddr;
+    for (raw, uri) in [
+        ("<sip:a@h>;tag=1", "sip:a@h"),
+        ("\"A\" <urn:service:sos>", "urn:service:sos"),
+        ("A <alice>", "alice"),
+        ("<1:2>;q=1", "1:2"),
+        ("sip:a@h;tag=1", "sip:a@h"),
+        ("alice", "alice"),
+    ] {
+        let address = NameAddr::parse_lenient(raw.as_bytes()).unwrap();
+        assert_eq!((address.uri, address.sloppy), (uri.as_bytes(), false), "{raw}");
+    }
+}
+
+/// An edit of a line that is removed goes with the line.
+#[test]
+fn what_is_removed_is_not_written_elsewhere() {
+    let plain = edited(INVITE, |e| {
+        e.remove_header(Header::Contact);
+    });
+    assert!(!plain.contains("\r\nm: "), "{plain}");
+    let msg = Message::parse(INVITE.as_bytes()).unwrap();
+    let contact = msg.contacts().next().unwrap().uri;
+    let mut out = Vec::new();
+    Edit::new(&msg)
+        .remove_header(Header::Contact)
+        .replace_slice(contact, b"sip:other@h")
+        .write_to(&mut out)
+        .unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), plain);
+}
+
 /// RFC 4475 §3.1.2.15 lets a sloppy name be refused or read. Who may be sloppy is the caller's to say; nobody may in headers that route or assert.
 #[test]
 fn sloppy_names_are_refused_by_check_and_let_pass_by_its_lenient_form() {
