@@ -114,7 +114,7 @@ pub fn run(plan: &Plan<'_>, changes: &[Listed]) -> Result<BTreeMap<String, Outco
         let number = listed.change.number;
         let outcome = programs
             .iter()
-            .map(|p| p.run_twice(number, p.usual * 6 + Duration::from_secs(30)))
+            .map(|p| p.run_twice(number, p.usual * 3 + Duration::from_secs(30)))
             .find(|o| *o != Outcome::Missed)
             .unwrap_or(Outcome::Missed);
         eprintln!("{}/{} {outcome:?} {}", at + 1, open.len(), listed.name);

@@ -334,6 +334,18 @@ fn t_ng_06_hostile_sdp_is_refused_with_line_and_cause() {
     assert_eq!(error.to_string(), "bad m= line (line 2, byte 4)");
 }
 
+/// RFC 4566 §5: the type of a line is one letter.
+#[test]
+fn a_line_without_a_letter_is_refused() {
+    for line in ["1=x", "==x", "-=x", "é=x", "x"] {
+        let text = format!("v=0\r\n{line}\r\nm=audio 4000 RTP/AVP 0\r\n");
+        let error = Sdp::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string().split(" (").nth(1), Some("line 2, byte 5)"), "{line}: {error}");
+    }
+    let odd = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nX=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    assert!(Sdp::parse(odd).is_ok());
+}
+
 #[test]
 fn t_ng_06_sizes_have_limits() {
     let head = "v=0\r\nc=IN IP4 1.1.1.1\r\n";
