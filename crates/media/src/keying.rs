@@ -221,3 +221,34 @@ impl DtlsSetup {
         self.maker.make(self.active, &self.fingerprints, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8122 §5: the name of a hash, and as many pairs of hexadecimal digits as it has bytes.
+    #[test]
+    fn t_rtp_12_fingerprints_are_whole_or_none() {
+        let pairs = |n: usize| vec!["AB"; n].join(":");
+        for (name, length) in
+            [("sha-1", 20), ("SHA-224", 28), ("sha-256", 32), ("Sha-384", 48), ("sha-512", 64)]
+        {
+            let text = format!(" {name} {} ", pairs(length));
+            let read = Fingerprint::parse(text.as_bytes()).expect(name);
+            assert_eq!(read.to_string(), format!("{} {}", name.to_ascii_lowercase(), pairs(length)));
+            for bad in [pairs(length - 1), pairs(length + 1), vec!["A"; length].join(":")] {
+                assert_eq!(Fingerprint::parse(format!("{name} {bad}").as_bytes()), None, "{name} {bad}");
+            }
+        }
+        let last = |pair: &str| format!("sha-1 {}:{pair}", pairs(19));
+        assert!(Fingerprint::parse(last("0f").as_bytes()).is_some());
+        for bad in ["+A", "ABC", "A", "", "G0", " A"] {
+            assert_eq!(Fingerprint::parse(last(bad).as_bytes()), None, "{bad}");
+        }
+        for bad in [&b"sha-1"[..], b"md5 AB", b"\xff", b""] {
+            assert_eq!(Fingerprint::parse(bad), None);
+        }
+        let of = Fingerprint::of(DigestKind::Sha256, b"certificate");
+        assert!(of.fits(b"certificate") && !of.fits(b"another"));
+    }
+}

@@ -201,6 +201,17 @@ fn encode(bytes: &[u8], pad: bool, out: &mut String) {
 mod tests {
     use super::*;
 
+    /// RFC 4648 §4; no more of it than the longest key has.
+    #[test]
+    fn t_rtp_12_no_more_is_decoded_than_a_key() {
+        assert_eq!(decode("TWFu"), Some(b"Man".to_vec()));
+        assert_eq!((decode("TWE="), decode("TQ==")), (Some(b"Ma".to_vec()), Some(b"M".to_vec())));
+        assert_eq!(decode(&"A".repeat(64)), Some(vec![0; 48]));
+        for bad in ["A".repeat(65), "A".repeat(66), "A".repeat(4_096), "TW-u".into(), "TW u".into()] {
+            assert_eq!(decode(&bad), None, "{}", bad.len());
+        }
+    }
+
     #[test]
     fn t_rtp_12_lines_are_read_written_and_passed_over_where_they_are_weak() {
         // The example of RFC 4568 §6.1.
