@@ -277,9 +277,9 @@ impl Program {
     fn run(&self, number: u32, at_most: Duration, only: &[String]) -> (Outcome, Vec<String>) {
         let said = self.path.with_extension(format!("said-{}", std::process::id()));
         let Ok(out) = std::fs::File::create(&said) else { return (Outcome::TimedOut, Vec::new()) };
-        // A change may ask for memory without end.
+        // A change may ask for memory without end; a browser reserves places without end, which costs nothing.
         let child = Command::new("sh")
-            .args(["-c", "ulimit -v 12000000; exec \"$0\" -q \"$@\""])
+            .args(["-c", "ulimit -d 12000000; exec \"$0\" -q \"$@\""])
             .arg(&self.path)
             .args(only)
             .args((!only.is_empty()).then_some("--exact"))

@@ -36,8 +36,11 @@ pub fn history_of_diversions<'a>(
 }
 
 /// Diversion values that say what History-Info said (RFC 7544 §7): one for each entry that another with a cause follows, the latest first.
-/// `None`: it tells of no diversion.
-pub fn diversions_of_history<'a>(values: impl Iterator<Item = NameAddr<'a>>) -> Option<Vec<u8>> {
+/// `all_private`: the message asks for privacy of its history as a whole (RFC 7044 §10.1.2). `None`: it tells of no diversion.
+pub fn diversions_of_history<'a>(
+    values: impl Iterator<Item = NameAddr<'a>>,
+    all_private: bool,
+) -> Option<Vec<u8>> {
     let entries: Vec<NameAddr<'a>> = values.filter(|v| Uri::parse(v.uri).is_ok()).collect();
     let mut out: Vec<u8> = Vec::new();
     let pairs = entries.iter().zip(entries.iter().skip(1)).rev();
@@ -46,12 +49,11 @@ pub fn diversions_of_history<'a>(values: impl Iterator<Item = NameAddr<'a>>) -> 
         Some((from, cause))
     });
     for (from, cause) in diverted.take(MOST) {
-        let (uri, headers) = cut(from.uri);
+        let (uri, _) = cut(from.uri);
         if !is_plain(uri) {
             continue;
         }
-        let private =
-            headers.to_ascii_lowercase().windows(8).any(|w| w == b"privacy=") && !headers.is_empty();
+        let private = all_private || is_private_entry(from.uri);
         if !out.is_empty() {
             out.extend_from_slice(b", ");
         }
@@ -61,6 +63,12 @@ pub fn diversions_of_history<'a>(values: impl Iterator<Item = NameAddr<'a>>) -> 
         parts.iter().for_each(|p| out.extend_from_slice(p));
     }
     (!out.is_empty()).then_some(out)
+}
+
+/// Whether an entry of History-Info asks for privacy by an embedded header (RFC 7044 §10.1.2).
+pub fn is_private_entry(uri: &[u8]) -> bool {
+    let (_, headers) = cut(uri);
+    headers.to_ascii_lowercase().windows(8).any(|w| w == b"privacy=")
 }
 
 fn entry(uri: &[u8], cause: Option<&[u8]>, private: bool, index: &[u8], out: &mut Vec<u8>) {
@@ -146,7 +154,7 @@ mod tests {
     }
 
     fn diversions(text: &str) -> Option<String> {
-        diversions_of_history(addresses(text)).map(|v| String::from_utf8(v).unwrap())
+        diversions_of_history(addresses(text), false).map(|v| String::from_utf8(v).unwrap())
     }
 
     #[test]

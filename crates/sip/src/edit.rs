@@ -414,6 +414,19 @@ pub const TRUST_HEADERS: &[Header] = &[
     Header::XInternal,
 ];
 
+/// Headers in which a caller may be named besides those, and which do not go on to who must not know him (RFC 3323 §5.3; a
+/// PASSporT of RFC 8225 has his number too).
+pub const PERSONAL_HEADERS: &[Header] = &[
+    Header::ReplyTo,
+    Header::CallInfo,
+    Header::ReferredBy,
+    Header::Organization,
+    Header::Subject,
+    Header::InReplyTo,
+    Header::Identity,
+    Header::Geolocation,
+];
+
 const NO_OP: Op<'static> = Op { at: 0, del: 0, put: Put::Nothing };
 
 fn next_removed(msg: &Message<'_>, removed: &mut u128) -> Option<(usize, usize)> {

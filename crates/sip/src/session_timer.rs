@@ -115,10 +115,22 @@ pub fn expires_value(msg: &Message<'_>, interval: u32) -> Vec<u8> {
 /// What becomes of a 2xx to a request that went on as `sent` (RFC 4028 §8.2).
 pub fn answered(ok: &Message<'_>, sent: &Sent) -> Answered {
     match (seconds(ok, Header::SessionExpires), sent.interval) {
+        // Who does not know timers refreshes nothing, whatever the other side writes (RFC 4028 §9).
+        (Some(_), _) if !sent.asker_knows && !refreshed_by_answerer(ok) => Answered::Untimed,
         (Some(interval), _) => Answered::Says(interval.max(LEAST)),
         (None, Some(interval)) if sent.asker_knows => Answered::Add(interval),
         _ => Answered::Untimed,
     }
+}
+
+/// `refresher=uas` in a 2xx.
+fn refreshed_by_answerer(ok: &Message<'_>) -> bool {
+    let value = ok.header(Header::SessionExpires).unwrap_or(b"");
+    value.split(|b| *b == b';').skip(1).any(|param| {
+        let mut parts = param.splitn(2, |b| *b == b'=').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"refresher"))
+            && parts.next().is_some_and(|who| who.eq_ignore_ascii_case(b"uas"))
+    })
 }
 
 /// The Require value of a 2xx that gets the option tag `timer` besides what it has.
@@ -245,7 +257,11 @@ mod tests {
             ("", sent(None, true), Answered::Untimed),
             ("Session-Expires: 1\r\n", sent(Some(1800), true), Answered::Says(90)),
             ("Session-Expires: junk\r\n", sent(Some(1800), false), Answered::Untimed),
-            ("Session-Expires: 99999999999999999999\r\n", sent(None, false), Answered::Says(u32::MAX)),
+            ("Session-Expires: 99999999999999999999\r\n", sent(None, true), Answered::Says(u32::MAX)),
+            // Nobody would refresh.
+            ("Session-Expires: 1200\r\n", sent(Some(1800), false), Answered::Untimed),
+            ("Session-Expires: 1200;refresher=uac\r\n", sent(Some(1800), false), Answered::Untimed),
+            ("x: 1200;a=b; Refresher = UAS \r\n", sent(Some(1800), false), Answered::Says(1200)),
         ] {
             assert_eq!(answer(lines, sent), expected, "{lines} {sent:?}");
         }

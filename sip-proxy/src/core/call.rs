@@ -720,7 +720,7 @@ fn within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
 pub(super) fn caller_of(msg: &Message<'_>, trust_asserted: bool) -> String {
     let mut out = [0; 256];
     let first = |header| msg.addresses(header).next();
-    let asserted = || first(Header::PAssertedIdentity).or_else(|| first(Header::RemotePartyId));
+    let asserted = || first(Header::PAssertedIdentity).or_else(|| super::headers::calling_party(msg));
     let from = trust_asserted.then(asserted).flatten().unwrap_or(msg.from());
     let text = |u: warp_sip::uri::Uri<'_>| {
         u.number(&mut [0; 64])

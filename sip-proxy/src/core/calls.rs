@@ -132,7 +132,12 @@ impl Calls {
                 if told.is_none() {
                     match status {
                         401 | 407 => tx.challenge_unanswered(server, msg),
-                        _ => tx.pass_back(server, msg, status),
+                        // What it says may name who is not to be named, and nobody knows any more: only the answer itself goes on.
+                        100..200 => {}
+                        200..300 if msg.method_of_cseq() == Method::Invite => {
+                            tx.pass_back(server, msg, status)
+                        }
+                        _ => tx.answer(server, status, "", &[]),
                     }
                 }
             }

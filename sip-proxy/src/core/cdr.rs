@@ -23,7 +23,7 @@ use warp_sip::transaction::NEVER;
 use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
 use super::confirm::{NO_ACK, NO_TAG};
-use super::failover::asks_for_privacy;
+use super::headers::asks_for_privacy;
 use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
 use super::session_timers::EXPIRED;

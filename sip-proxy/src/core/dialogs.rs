@@ -449,6 +449,10 @@ impl Calls {
         for (header, value) in timed.iter().flatten() {
             edit.replace_header(*header, value);
         }
+        let reason = headers::reason_for(msg, call.terms(asker));
+        if let Some(reason) = &reason {
+            headers::put(&mut edit, Header::Reason, reason);
+        }
         headers::apply(&mut edit, call.terms(asker).map_or(&[], |t| &t.rules));
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),

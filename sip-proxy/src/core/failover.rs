@@ -5,6 +5,7 @@ use warp_model::Lent;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
 use warp_model::text::of_address;
+use warp_policy::directory::HeaderTerms;
 use warp_policy::screen::VendorReservation;
 use warp_policy::{DownCause, VendorTrunkIx};
 use warp_sip::dialog::Side;
@@ -21,7 +22,7 @@ use super::cdr;
 use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
-use super::headers::{self, Said};
+use super::headers::{self, Said, asks_for_privacy};
 use super::inbound::twin_of;
 use super::locate::NAMED;
 use super::media::{self, Waiting};
@@ -227,11 +228,17 @@ impl Calls {
         let terms = target.headers(&snapshot.directory);
         // Who answers a call for help must be able to call back.
         let hidden = terms.is_none_or(|t| !t.trusted) && call.emergency().is_none() && asks_for_privacy(&msg);
-        let shown = match terms.filter(|t| hidden || !t.is_none()) {
+        let told = |t: &&HeaderTerms| hidden || !t.is_none() || Call::keeps_diversions(&msg, t);
+        let shown = match terms.filter(told) {
             Some(terms) => {
                 let host = tx.sent_by(&flow);
-                let own = if believed { None } else { call.own_number() };
-                let said = Said { terms, believed, hidden, own, host: &host, target: &uri };
+                // What a caller would like to be called goes no further (RFC 3325 §9.2).
+                if msg.has(Header::PPreferredIdentity) {
+                    lines.push((Header::PPreferredIdentity, Vec::new()));
+                }
+                let own = call.own_number();
+                let (emergency, plan) = (call.emergency().is_some(), &*snapshot.number_plan);
+                let said = Said { terms, believed, hidden, emergency, own, plan, host: &host, target: &uri };
                 headers::of_invite(&msg, &said, &mut lines)
             }
             None => None,
@@ -484,6 +491,10 @@ impl Calls {
         for (header, value) in timed.iter().flatten() {
             edit.replace_header(*header, value);
         }
+        let reason = headers::reason_for(msg, call.terms(Side::Caller));
+        if let Some(reason) = &reason {
+            headers::put(&mut edit, Header::Reason, reason);
+        }
         headers::apply(&mut edit, call.terms(Side::Caller).map_or(&[], |t| &t.rules));
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
@@ -583,6 +594,8 @@ impl Calls {
         let rang = call.branches.get(usize::from(branch)).is_some_and(|b| b.progress_by == NEVER);
         let verdict = match status {
             408 if rang => Verdict::Stop,
+            // About an interval that we asked for: a caller who knows no timers cannot ask for another one (RFC 4028 §8.1).
+            422 if !call.knows_timers() => Verdict::Next,
             _ => verdict(status, cause, &FailoverRules::default()),
         };
         // A 483 has gone round already: each on its way would begin anew with its own next one (RFC 5393 §3).
@@ -777,11 +790,4 @@ pub(super) fn next_address(
         Some((resting, p.number, flow))
     });
     usable.min_by_key(|(resting, n, _)| (*resting, *n < NAMED, *n)).map(|(_, n, flow)| (n, flow))
-}
-
-/// Whether the caller asked that nobody outside be told who calls (RFC 3325 §9.3: `id`). Then what identifies the caller does not go on to
-/// a customer, who is outside of the carriers' circle of trust (RFC 3325 §7).
-pub(super) fn asks_for_privacy(invite: &Message<'_>) -> bool {
-    let tokens = invite.lines_of(Header::Privacy).flat_map(|line| line.split(|b| matches!(b, b';' | b',')));
-    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"id"))
 }

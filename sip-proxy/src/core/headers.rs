@@ -8,12 +8,13 @@
 
 use warp_model::E164;
 use warp_ng::Codecs;
+use warp_policy::NumberPlan;
 use warp_policy::directory::{
     DiversionForm, HeaderRule, HeaderTerms, IdentityForm, NumberFormat, ReasonForm,
 };
 use warp_sip::dialog::Side;
-use warp_sip::diversion::{diversions_of_history, history_of_diversions};
-use warp_sip::edit::Edit;
+use warp_sip::diversion::{diversions_of_history, history_of_diversions, is_private_entry};
+use warp_sip::edit::{Edit, PERSONAL_HEADERS};
 use warp_sip::header::{Header, NameAddr};
 use warp_sip::message::Message;
 use warp_sip::proxy::{cause_of_reason, cause_of_status};
@@ -28,8 +29,12 @@ pub(super) struct Said<'x> {
     pub(super) believed: bool,
     /// The caller asked not to be named, and the peer is not within our circle.
     pub(super) hidden: bool,
+    /// The call is one for help, which is never anonymous.
+    pub(super) emergency: bool,
     /// The caller's number, where it is one of the calling customer's.
     pub(super) own: Option<E164>,
+    /// Reads numbers.
+    pub(super) plan: &'x NumberPlan,
     /// Host of what we write ourselves.
     pub(super) host: &'x [u8],
     /// The Request-URI that it gets.
@@ -63,6 +68,14 @@ impl Call {
         if msg.has(Header::Reason) && !self.tells_why(to) {
             lines.push((Header::Reason, Vec::new()));
         }
+        if self.dialog.caller_towards(to).starts_with(ANONYMOUS) && !self.dialog.shown.is_empty() {
+            personal(msg, lines);
+        }
+    }
+
+    /// Whether the diversions of an INVITE stay with us: it asks for that, and the peer is not within our circle.
+    pub(super) fn keeps_diversions(invite: &Message<'_>, terms: &HeaderTerms) -> bool {
+        !terms.trusted && has_private_diversions(invite)
     }
 
     /// Whether this side hears reasons at all.
@@ -106,18 +119,20 @@ pub(super) fn of_invite(
     lines: &mut Vec<(Header, Vec<u8>)>,
 ) -> Option<Vec<u8>> {
     let terms = said.terms;
-    if !said.hidden {
+    if said.hidden {
+        personal(msg, lines);
+    } else {
         identity(msg, said, lines);
-    }
-    if said.believed && !said.hidden {
-        diversions(msg, said, lines);
+        if said.believed {
+            diversions(msg, said, lines);
+        }
     }
     if terms.reason == ReasonForm::None && msg.has(Header::Reason) {
         lines.push((Header::Reason, Vec::new()));
     }
     let shown = match terms.caller_format {
         _ if said.hidden => Some(anonymous(msg.from().tag())),
-        Some(format) => formatted(&msg.from(), format).filter(|shown| shown != msg.from().raw),
+        Some(format) => formatted(&msg.from(), format, said.plan).filter(|shown| shown != msg.from().raw),
         None => None,
     }?;
     lines.push((Header::From, shown.clone()));
@@ -125,13 +140,60 @@ pub(super) fn of_invite(
 }
 
 /// RFC 3323 §4.1.1.3.
+const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+
 fn anonymous(tag: Option<&[u8]>) -> Vec<u8> {
-    let mut out = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_vec();
+    let mut out = ANONYMOUS.to_vec();
     if let Some(tag) = tag {
         out.extend_from_slice(b";tag=");
         out.extend_from_slice(tag);
     }
     out
+}
+
+/// Takes away what else names a caller who is not to be named (RFC 3323 §5.3).
+fn personal(msg: &Message<'_>, lines: &mut Vec<(Header, Vec<u8>)>) {
+    lines.extend(PERSONAL_HEADERS.iter().filter(|h| msg.has(**h)).map(|h| (*h, Vec::new())));
+}
+
+/// The words of Privacy.
+fn privacy_words<'m>(msg: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
+    msg.lines_of(Header::Privacy)
+        .flat_map(|line| line.split(|b| matches!(b, b';' | b',')))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// Who calls, of Remote-Party-ID: the first value that is about the caller (draft-ietf-sip-privacy-04 §4: `party`).
+pub(super) fn calling_party<'a>(msg: &Message<'a>) -> Option<NameAddr<'a>> {
+    let is_caller = |a: &NameAddr<'_>| {
+        a.params.value(b"party").is_none_or(|party| party.eq_ignore_ascii_case(b"calling"))
+    };
+    msg.addresses(Header::RemotePartyId).find(is_caller)
+}
+
+/// Whether the caller asked that nobody outside be told who calls (RFC 3325 §9.3: `id`; RFC 3323 §4.2: `user`; `privacy` of
+/// Remote-Party-ID). Then what identifies the caller does not go on to who is outside of the carriers' circle of trust (RFC 3325 §7).
+pub(super) fn asks_for_privacy(invite: &Message<'_>) -> bool {
+    let off = |privacy: &[u8]| privacy.eq_ignore_ascii_case(b"off");
+    privacy_words(invite).any(|word| word.eq_ignore_ascii_case(b"id") || word.eq_ignore_ascii_case(b"user"))
+        || calling_party(invite).is_some_and(|p| p.params.value(b"privacy").is_some_and(|p| !off(p)))
+}
+
+/// Privacy of all that History-Info tells (RFC 7044 §10.1.2).
+fn hides_history(invite: &Message<'_>) -> bool {
+    let words: [&[u8]; 3] = [b"history", b"header", b"session"];
+    privacy_words(invite).any(|word| words.iter().any(|w| word.eq_ignore_ascii_case(w)))
+}
+
+/// Whether one who diverted the call is not to be named outside (RFC 5806 `privacy`, RFC 7044 §10.1.2).
+fn has_private_diversions(invite: &Message<'_>) -> bool {
+    let private =
+        |a: NameAddr<'_>| a.params.value(b"privacy").is_some_and(|p| !p.eq_ignore_ascii_case(b"off"));
+    let has = |header| invite.has(header);
+    has(Header::Diversion) && invite.addresses(Header::Diversion).any(private)
+        || has(Header::HistoryInfo)
+            && (hides_history(invite)
+                || invite.addresses(Header::HistoryInfo).any(|a| is_private_entry(a.uri)))
 }
 
 fn identity(msg: &Message<'_>, said: &Said<'_>, lines: &mut Vec<(Header, Vec<u8>)>) {
@@ -145,10 +207,22 @@ fn identity(msg: &Message<'_>, said: &Said<'_>, lines: &mut Vec<(Header, Vec<u8>
     let (mut as_asserted, mut as_party) = (Vec::new(), Vec::new());
     match form {
         IdentityForm::RemotePartyId if !value.is_empty() => {
-            let privacy: &[u8] = if super::failover::asks_for_privacy(msg) { b"full" } else { b"off" };
-            as_party = [&value[..], b";party=calling;screen=yes;privacy=", privacy].concat();
+            let privacy: &[u8] = if asks_for_privacy(msg) && !said.emergency { b"full" } else { b"off" };
+            // What a peer has not screened we have not either.
+            let unscreened = said.believed
+                && !msg.has(asserted)
+                && calling_party(msg).is_some_and(|p| p.params.value(b"screen").is_some_and(|s| s == b"no"));
+            let screen: &[u8] = if unscreened { b"no" } else { b"yes" };
+            as_party = [&value[..], b";party=calling;screen=", screen, b";privacy=", privacy].concat();
         }
         _ => as_asserted = value,
+    }
+    // What Remote-Party-ID said of privacy is said of P-Asserted-Identity by a header of its own.
+    let says_id = privacy_words(msg).any(|word| word.eq_ignore_ascii_case(b"id"));
+    if !as_asserted.is_empty() && asks_for_privacy(msg) && !says_id && !said.emergency {
+        let mut words: Vec<&[u8]> = privacy_words(msg).filter(|w| !w.eq_ignore_ascii_case(b"none")).collect();
+        words.push(b"id");
+        lines.push((Header::Privacy, flat(&[&words.join(&b";"[..])])));
     }
     if form == IdentityForm::None && msg.has(Header::PChargeInfo) {
         lines.push((Header::PChargeInfo, Vec::new()));
@@ -163,23 +237,32 @@ fn identity(msg: &Message<'_>, said: &Said<'_>, lines: &mut Vec<(Header, Vec<u8>
 /// Who calls, as an address: of P-Asserted-Identity, else Remote-Party-ID, else From, of whom we believe; else a number of the customer's.
 fn told(msg: &Message<'_>, said: &Said<'_>) -> Option<Vec<u8>> {
     let format = said.terms.caller_format;
+    let own = || said.own.map(|number| ours(number, format, said.host));
     if !said.believed {
-        return said.own.map(|number| ours(number, format, said.host));
+        return own();
     }
-    let from = msg.from();
-    let of = |header| msg.addresses(header).find(|a: &NameAddr<'_>| Uri::parse(a.uri).is_ok());
-    let found = of(Header::PAssertedIdentity).or_else(|| of(Header::RemotePartyId)).unwrap_or(from);
+    let readable = |a: &NameAddr<'_>| Uri::parse(a.uri).is_ok();
+    let asserted = || msg.addresses(Header::PAssertedIdentity).find(readable);
+    let named = asserted().or_else(|| calling_party(msg).filter(readable));
+    // An anonymous From identifies nobody.
+    let Some(found) = named.or_else(|| Some(msg.from()).filter(|from| !is_anonymous(from))) else {
+        return own();
+    };
     let scheme = found.uri().ok()?.scheme;
-    match number_of(&found) {
+    // What breaks the grammar of a name is in no header that asserts one (PRODUCT §6).
+    let display = if found.sloppy { b"" } else { found.display };
+    match number_of(&found, said.plan) {
         Some(number) if format.is_some() || scheme == Scheme::Tel => Some(ours(number, format, said.host)),
-        _ => Some(flat(&[
-            found.display,
-            if found.display.is_empty() { b"" } else { b" " },
-            b"<",
-            found.uri,
-            b">",
-        ])),
+        _ => Some(flat(&[display, if display.is_empty() { b"" } else { b" " }, b"<", found.uri, b">"])),
     }
+}
+
+/// An address that says that nobody is named (RFC 3323 §4.1.1.3, RFC 3325 §9.1).
+fn is_anonymous(address: &NameAddr<'_>) -> bool {
+    let Ok(uri) = address.uri() else { return false };
+    let users: [&[u8]; 4] = [b"anonymous", b"restricted", b"unavailable", b"unknown"];
+    uri.host.eq_ignore_ascii_case(b"anonymous.invalid")
+        || uri.user.is_none_or(|user| users.iter().any(|u| user.eq_ignore_ascii_case(u)))
 }
 
 /// A number as an address of ours.
@@ -194,32 +277,33 @@ fn written(number: E164, format: NumberFormat) -> String {
 }
 
 /// From with its number in a format; `None`: it has no number, or is no SIP address.
-fn formatted(from: &NameAddr<'_>, format: NumberFormat) -> Option<Vec<u8>> {
+fn formatted(from: &NameAddr<'_>, format: NumberFormat, plan: &NumberPlan) -> Option<Vec<u8>> {
     let uri = from.uri().ok().filter(|u| matches!(u.scheme, Scheme::Sip | Scheme::Sips))?;
-    let number = written(number_of(from)?, format);
+    let number = written(number_of(from, plan)?, format);
     let user = uri.user?;
     let at = warp_sip::lex::offset_in(from.raw, user)?;
     let (before, rest) = from.raw.split_at_checked(at)?;
     Some(flat(&[before, number.as_bytes(), rest.get(user.len()..)?]))
 }
 
-/// The number of an address: E.164, or the ten digits of the North American plan.
-fn number_of(address: &NameAddr<'_>) -> Option<E164> {
+/// Digits of a number with its country code that say so by nothing else; fewer are an extension, or of one city.
+const BARE_DIGITS: usize = 8;
+
+/// The number of an address, as policy reads it. Extensions and numbers within a `phone-context` (RFC 3966 §5.1.5) are none.
+fn number_of(address: &NameAddr<'_>, plan: &NumberPlan) -> Option<E164> {
     let mut out = [0; 64];
     let uri = address.uri().ok()?;
     let text = uri.number(&mut out)?;
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let digits = digits.strip_prefix(b"011").unwrap_or(digits);
-    let number = E164::parse(digits).ok()?;
-    match digits.len() {
-        10 if text == digits => E164::from_value(number.as_u64().checked_add(10_000_000_000)?),
-        _ => Some(number),
-    }
+    let is_local = text.first() != Some(&b'+') && uri.params.has(b"phone-context");
+    let is_short = text.first() != Some(&b'+') && text.len() < BARE_DIGITS;
+    if is_local || is_short { None } else { plan.caller(text, None).number }
 }
 
 fn diversions(msg: &Message<'_>, said: &Said<'_>, lines: &mut Vec<(Header, Vec<u8>)>) {
     let (old, new) = (Header::Diversion, Header::HistoryInfo);
+    let private = Call::keeps_diversions(msg, said.terms);
     let (keep, drop) = match said.terms.diversion {
+        _ if private => (None, [Some(old), Some(new)]),
         DiversionForm::AsReceived => return,
         DiversionForm::None => (None, [Some(old), Some(new)]),
         DiversionForm::Diversion => (Some(old), [Some(new), None]),
@@ -227,7 +311,7 @@ fn diversions(msg: &Message<'_>, said: &Said<'_>, lines: &mut Vec<(Header, Vec<u
     };
     if let Some(wanted) = keep.filter(|wanted| !msg.has(*wanted)) {
         let converted = match wanted {
-            Header::Diversion => diversions_of_history(msg.addresses(new)),
+            Header::Diversion => diversions_of_history(msg.addresses(new), hides_history(msg)),
             _ => history_of_diversions(msg.addresses(old), said.target),
         };
         lines.extend(converted.map(|value| (wanted, value)));
@@ -243,7 +327,13 @@ pub(super) fn reason_for(msg: &Message<'_>, terms: Option<&HeaderTerms>) -> Opti
         ReasonForm::Always => {
             let status = msg.status().filter(|s| *s >= 300)?;
             let known = msg.lines_of(Header::Reason).find_map(cause_of_reason);
-            known.is_none().then(|| format!("Q.850;cause={}", cause_of_status(status)).into_bytes())
+            // Beside those of other protocols (RFC 3326 §2).
+            known.is_none().then(|| {
+                let mut values: Vec<&[u8]> = msg.lines_of(Header::Reason).collect();
+                let ours = format!("Q.850;cause={}", cause_of_status(status));
+                values.push(ours.as_bytes());
+                flat(&[&values.join(&b", "[..])])
+            })
         }
     }
 }

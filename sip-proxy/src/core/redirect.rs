@@ -46,7 +46,8 @@ pub(super) fn followed(
     Some((target, way))
 }
 
-/// What a final of a vendor says about the call when all have failed: where it would have gone instead says nothing.
+/// What a final of a vendor says about the call when all have failed: where it would have gone instead says nothing, and what it
+/// wants of timers that the caller does not know says nothing to him.
 pub(super) fn as_heard(status: u16) -> u16 {
-    if (300..400).contains(&status) { 503 } else { status }
+    if (300..400).contains(&status) || status == 422 { 503 } else { status }
 }

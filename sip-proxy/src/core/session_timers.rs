@@ -33,11 +33,18 @@ impl Call {
     /// What is asked of a refresh by this side. A call for help is never refused.
     fn session_policy(&self, by: Side) -> Policy {
         let of = |side| self.terms(side).and_then(|t| t.session_expires_s);
+        let wanted = [of(Side::Caller), of(Side::Callee)].into_iter().flatten().min();
         Policy {
-            wanted: [of(Side::Caller), of(Side::Callee)].into_iter().flatten().min(),
+            // Nor does one ask for what its vendor might refuse.
+            wanted: wanted.filter(|_| self.emergency().is_none()),
             least: self.least_interval(by).unwrap_or(LEAST),
             may_refuse: false,
         }
+    }
+
+    /// Whether the caller's INVITE says that it knows timers.
+    pub(super) fn knows_timers(&self) -> bool {
+        Outline::message(self.outline.as_deref(), &self.invite).is_some_and(|m| session_timer::knows(&m))
     }
 
     /// The least interval that this side may ask for.

@@ -76,6 +76,99 @@ fn t_sip_03_rfc_3325_7_a_private_caller_is_anonymous_to_who_is_not_trusted_all_t
     assert_eq!(line(&bye(CUSTOMER), "To"), named);
 }
 
+/// RFC 3323 §5.3: what else names a private caller stays with us, in the INVITE and within the call. A passport (RFC 8225) has the number.
+#[test]
+fn t_sip_03_rfc_3323_5_3_nothing_else_names_a_private_caller() {
+    let personal = "Reply-To: <sip:+14155550999@x>\r\nCall-Info: <https://x/14155550999.vcf>;purpose=card\r\n\
+                    Referred-By: <sip:+14155550999@x>\r\nOrganization: 14155550999 Ltd\r\nSubject: 14155550999\r\n\
+                    In-Reply-To: 14155550999@x\r\ny: aa.14155550999.cc;info=<https://x>\r\nGeolocation: <cid:14155550999@x>\r\n";
+    for (privacy, passes) in [("id", false), ("user;critical", false), ("none", true)] {
+        let mut w = World::new(false, |d| terms(d).trusted = false);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", &format!("{personal}Privacy: {privacy}\r\n"), ""));
+        let at_v = w.to(V1);
+        assert_eq!(at_v.matches("14155550999").count(), if passes { 8 } else { 0 }, "{at_v}");
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+        let ok = w.to(CUSTOMER);
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "k", "", ""));
+        w.to(V1);
+        w.give(CUSTOMER, &inside("INFO", &ok, true, "i", personal, ""));
+        let info = w.to(V1);
+        assert_eq!(info.matches("14155550999").count(), if passes { 8 } else { 0 }, "{info}");
+        // What the callee says of itself is not concerned.
+        w.give(V1, &inside("INFO", &ok, false, "j", "Subject: theirs\r\n", ""));
+        assert!(w.to(CUSTOMER).contains("Subject: theirs\r\n"));
+    }
+}
+
+/// draft-ietf-sip-privacy-04: `privacy` of the caller's value asks for the same as Privacy does, and what was not screened is not said to be.
+#[test]
+fn t_sip_03_remote_party_id_may_ask_for_privacy() {
+    let line_of = |party: &str| {
+        format!("Remote-Party-ID: \"Bob\" <sip:+14155550999@x>;party={party};screen=no;privacy=full\r\n")
+    };
+    let anonymous = |d: &mut DirectoryBuilder| terms(d).trusted = false;
+    let at_v = at_vendor(&line_of("calling"), anonymous);
+    assert!(!at_v.contains("14155550999") && at_v.contains("anonymous.invalid"), "{at_v}");
+    // About the other side.
+    let at_v = at_vendor(&line_of("called"), anonymous);
+    assert!(!at_v.contains("anonymous.invalid"), "{at_v}");
+    let at_v = at_vendor(&line_of("calling"), |d| terms(d).identity = IdentityForm::RemotePartyId);
+    let told = "\"Bob\" <sip:+14155550999@x>;party=calling;screen=no;privacy=full";
+    assert_eq!(lines(&at_v, "Remote-Party-ID"), [told]);
+    // As an asserted identity it needs a header of its own to say so.
+    for (privacy, said) in [("", "id"), ("Privacy: header\r\n", "header;id"), ("Privacy: id\r\n", "id")] {
+        let extra = format!("{}{privacy}", line_of("calling"));
+        let at_v = at_vendor(&extra, |d| terms(d).identity = IdentityForm::PAssertedIdentity);
+        assert_eq!(line(&at_v, "P-Asserted-Identity"), "\"Bob\" <sip:+14155550999@x>");
+        assert_eq!(lines(&at_v, "Privacy"), [said], "{at_v}");
+    }
+    // Who answers a call for help may show the number.
+    let mut w = World::new(false, |d| {
+        terms(d).identity = IdentityForm::RemotePartyId;
+        d.emergency_route = vec![d.vendor_trunks[0].id];
+    });
+    w.give(CUSTOMER, &invite("911", "c1", &line_of("calling"), ""));
+    assert!(line(&w.to(V1), "Remote-Party-ID").ends_with(";privacy=off"));
+}
+
+/// RFC 3325 §5: an identity is what somebody asserts; PRODUCT §6: a name that breaks its grammar is in no header that asserts one.
+#[test]
+fn t_sip_17_no_identity_is_made_of_an_anonymous_from_or_of_a_broken_name() {
+    let from = |name: &str, form: IdentityForm| {
+        let mut w = World::new(false, |_| ());
+        let mut rows = w.core.tx.snapshot.clone().unwrap().directory.rows().clone();
+        terms(&mut rows).identity = form;
+        w.change(rows);
+        let plain = format!("<sip:+14155550100@{CUSTOMER}>;tag=at");
+        let text = invite(NUMBER, "c1", "P-Preferred-Identity: <sip:+14155550777@x>\r\n", "");
+        assert!(text.contains(&plain));
+        w.give(CUSTOMER, &text.replace(&plain, &format!("{name};tag=at")));
+        w.to(V1)
+    };
+    let forms = [
+        (IdentityForm::PAssertedIdentity, "P-Asserted-Identity"),
+        (IdentityForm::RemotePartyId, "Remote-Party-ID"),
+    ];
+    for (form, header) in forms {
+        for name in [
+            "\"Anonymous\" <sip:anonymous@anonymous.invalid>",
+            "<sip:+14155550100@anonymous.invalid>",
+            "<sip:Restricted@x>",
+        ] {
+            let at_v = from(name, form);
+            assert!(lines(&at_v, header).is_empty(), "{at_v}");
+        }
+        let at_v = from("sip:+19005550000@x, James <sip:+14155550100@x>", form);
+        assert_eq!(lines(&at_v, header).len(), 1, "{at_v}");
+        assert!(line(&at_v, header).starts_with("<sip:+14155550100@x>"), "{at_v}");
+    }
+    // What one would like to be called goes no further, whatever the form is (RFC 3325 §9.2).
+    for form in [IdentityForm::None, IdentityForm::PAssertedIdentity] {
+        let at_v = from("<sip:+14155550100@x>", form);
+        assert!(!at_v.contains("14155550777"), "{at_v}");
+    }
+}
+
 /// Carriers tell each other who calls: a vendor is within the circle unless its trunk says otherwise.
 #[test]
 fn a_vendor_within_the_circle_is_told_who_calls_and_that_he_is_not_to_be_shown() {
@@ -182,11 +275,26 @@ fn the_callers_number_is_written_in_the_format_of_the_trunk() {
         let busy = out.iter().find(|(to, _)| *to == super::tests_static::addr(CUSTOMER)).unwrap();
         assert_eq!(line(&busy.1, "From"), format!("<sip:+14155550100@{CUSTOMER}>;tag=at"));
     }
-    // What is no number stays as it is.
-    let mut w = World::new(false, |d| terms(d).caller_format = Some(NumberFormat::E164));
-    let text = invite(NUMBER, "c1", "", "").replace("<sip:+14155550100@", "\"Bob\" <sip:bob@");
-    w.give(CUSTOMER, &text);
-    assert_eq!(line(&w.to(V1), "From"), format!("\"Bob\" <sip:bob@{CUSTOMER}>;tag=at"));
+    // What is no number with its country code stays as it is: a name, an extension, a number of one city, a call for help.
+    for user in ["bob", "1001", "5550100", "911"] {
+        let format: [Tweak; 3] = [
+            |d| terms(d).caller_format = Some(NumberFormat::E164),
+            |d| terms(d).caller_format = Some(NumberFormat::PlusE164),
+            |d| terms(d).caller_format = Some(NumberFormat::National),
+        ];
+        for tweak in format {
+            let mut w = World::new(false, tweak);
+            let text =
+                invite(NUMBER, "c1", "", "").replace("<sip:+14155550100@", &format!("\"Bob\" <sip:{user}@"));
+            w.give(CUSTOMER, &text);
+            assert_eq!(line(&w.to(V1), "From"), format!("\"Bob\" <sip:{user}@{CUSTOMER}>;tag=at"));
+        }
+    }
+    // RFC 3966 §5.1.5: a number within a context is none of the world's.
+    let at_v = at_vendor("P-Asserted-Identity: <tel:555-0100;phone-context=+1415>\r\n", |d| {
+        terms(d).identity = IdentityForm::PAssertedIdentity;
+    });
+    assert_eq!(line(&at_v, "P-Asserted-Identity"), "<tel:555-0100;phone-context=+1415>");
 }
 
 /// RFC 5806, RFC 7044, RFC 7544.
@@ -225,6 +333,28 @@ fn diversions_pass_are_converted_or_dropped_and_only_of_whom_we_believe() {
     }
 }
 
+/// RFC 5806 `privacy`, RFC 7044 §10.1.2: who diverted and asks for it is not named outside of the circle, and as private within it.
+#[test]
+fn t_sip_03_a_private_diversion_is_shown_to_nobody_outside() {
+    let private = [
+        "Diversion: <sip:+14155550111@x>;reason=user-busy;privacy=full\r\n",
+        "Privacy: history\r\nHistory-Info: <sip:+14155550111@x>;index=1, <sip:b@x;cause=486>;index=1.1\r\n",
+        "History-Info: <sip:+14155550111@x?Privacy=history>;index=1, <sip:b@x;cause=486>;index=1.1\r\n",
+    ];
+    for extra in private {
+        let at_v = at_vendor(extra, |d| terms(d).trusted = false);
+        assert!(!at_v.contains("14155550111"), "{at_v}");
+        let at_v = at_vendor(extra, |d| terms(d).diversion = DiversionForm::Diversion);
+        assert!(line(&at_v, "Diversion").ends_with(";privacy=full"), "{at_v}");
+    }
+    for open in [
+        "Diversion: <sip:+14155550111@x>;reason=user-busy;privacy=off\r\n",
+        "Diversion: <sip:+14155550111@x>\r\n",
+    ] {
+        assert!(at_vendor(open, |d| terms(d).trusted = false).contains("14155550111"));
+    }
+}
+
 /// RFC 3326: what a customer hears of causes.
 #[test]
 fn the_reason_of_a_failure_passes_is_made_or_is_left_out() {
@@ -234,7 +364,13 @@ fn the_reason_of_a_failure_passes_is_made_or_is_left_out() {
         (ReasonForm::AsReceived, "", ""),
         (ReasonForm::Always, q850, "Q.850;cause=17;text=\"busy\""),
         (ReasonForm::Always, "", "Q.850;cause=17"),
-        (ReasonForm::Always, "Reason: SIP;cause=486\r\n", "Q.850;cause=17"),
+        // Each protocol has its own (RFC 3326 §2).
+        (ReasonForm::Always, "Reason: SIP;cause=486\r\n", "SIP;cause=486, Q.850;cause=17"),
+        (
+            ReasonForm::Always,
+            "Reason: STIR;cause=438;text=\"Invalid\"\r\n",
+            "STIR;cause=438;text=\"Invalid\", Q.850;cause=17",
+        ),
         (ReasonForm::None, q850, ""),
     ] {
         let mut w = World::new(false, |_| ());
@@ -270,6 +406,22 @@ fn no_reason_means_none_in_a_cancel_and_in_our_own_refusals() {
         assert!(cancel.starts_with("CANCEL "), "{cancel}");
         assert_eq!(lines(&cancel, "Reason").len(), told, "{form:?} {cancel}");
         w.take();
+        // Nor with announcements, nor within the call.
+        let reason = "Reason: Q.850;cause=1\r\n";
+        w.give(CUSTOMER, &invite(NUMBER, "c3", "", ""));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, reason, ""));
+        let early = w.to(CUSTOMER);
+        assert_eq!(lines(&early, "Reason").len(), told, "{form:?} {early}");
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+        let ok = w.to(CUSTOMER);
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "k", "", ""));
+        w.to(V1);
+        w.give(CUSTOMER, &inside("INFO", &ok, true, "i", "", ""));
+        let info = w.to(V1);
+        w.give(V1, &reply(&info, "488 Not Here", "", V1, reason, ""));
+        let refused = w.to(CUSTOMER);
+        assert_eq!(lines(&refused, "Reason").len(), told, "{form:?} {refused}");
         w.give(CUSTOMER, &invite("+9990", "c2", "", ""));
         let out = w.take();
         let refused = &out.iter().find(|(_, t)| t.starts_with("SIP/2.0 4")).unwrap().1;

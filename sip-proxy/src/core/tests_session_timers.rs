@@ -73,6 +73,39 @@ fn rfc_4028_8_2_a_refresh_of_either_side_begins_the_interval_anew() {
     }
 }
 
+/// RFC 4028 §9: where the asker knows no timers, only the answerer can refresh; what it writes otherwise cuts no call.
+#[test]
+fn rfc_4028_9_a_wrong_refresher_cuts_no_call() {
+    for says in ["Session-Expires: 300;refresher=uac\r\n", "Session-Expires: 300\r\n"] {
+        let mut w = World::new(false, refreshed);
+        call(&mut w, "", says);
+        w.wait(400_000);
+        assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0), "{says}");
+    }
+}
+
+/// RFC 4028 §8.1: a caller who knows no timers cannot ask for another interval, so that a vendor's 422 is the next one's turn; one who does
+/// is told. A call for help asks for none.
+#[test]
+fn rfc_4028_8_1_a_422_goes_to_who_can_do_something_about_it() {
+    let small = "Min-SE: 1800\r\n";
+    for (asks, told) in [("", false), (KNOWS, true)] {
+        let mut w = World::new(false, refreshed);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", asks, ""));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "422 Session Interval Too Small", "bt", V1, small, ""));
+        let out = w.take();
+        assert_eq!(out.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 422 ")), told);
+        assert_eq!(out.iter().any(|(to, t)| *to != addr(V1) && t.starts_with("INVITE ")), !told, "{out:#?}");
+    }
+    let mut w = World::new(false, |d| {
+        refreshed(d);
+        d.emergency_route = vec![d.vendor_trunks[0].id];
+    });
+    w.give(CUSTOMER, &invite("911", "c1", "", ""));
+    assert!(lines(&w.to(V1), "Session-Expires").is_empty());
+}
+
 #[test]
 fn rfc_4028_8_2_who_alone_knows_timers_is_told_to_refresh() {
     let mut w = World::new(false, refreshed);
