@@ -616,6 +616,7 @@ fn customers_cannot_change_prices_routing_or_risky_destinations() {
             json!({ "codecs": ["PCMU"] }),
             json!({ "session_expires_s": 1800 }),
             json!({ "session_min_s": 120 }),
+            json!({ "recording": true }),
         ] {
             let mut body = json!({ "name": "t" });
             body.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());

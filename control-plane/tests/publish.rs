@@ -506,6 +506,7 @@ fn t_sip_03_terms_of_headers_reach_the_snapshot_and_no_protected_header_does() {
         let body = json!({
             "identity_form": "remote_party_id", "caller_format": "e164", "diversion_form": "history_info", "reason_form": "always",
             "header_rules": ["set User-Agent: WARP, \"one\"", "remove X-Account"], "codecs": ["PCMU", "opus/48000"], "session_expires_s": 1800, "session_min_s": 120,
+            "recording": true,
         });
         let expected = HeaderTerms {
             trusted: false,
@@ -520,6 +521,7 @@ fn t_sip_03_terms_of_headers_reach_the_snapshot_and_no_protected_header_does() {
             codecs: vec!["PCMU".into(), "opus/48000".into()],
             session_expires_s: Some(1800),
             session_min_s: Some(120),
+            recording: true,
         };
         for path in [format!("/vendor-trunks/{vendors}"), format!("/trunks/{}", w.trunk)] {
             let mut change = body.clone();

@@ -139,6 +139,10 @@ fn parse(args: &[String]) -> Result<Parsed, Failure> {
                 "delete-delay" => out.config.delete_delay_s = given.number()?,
                 "b2b-url" => out.config.b2b_url = Some(given.value.to_owned()),
                 "xmlrpc-format" => out.config.xmlrpc_format = given.number()?,
+                "recording-dir" => out.config.record = Some(given.value.to_owned()),
+                // What is written is a pcap file of that form, and more.
+                "recording-method" if given.value == "pcap" => {}
+                "recording-format" if given.value == "raw" => {}
                 "tos" => out.config.tos = given.number()?,
                 // 0 and −1 mean no limit there: then our own holds.
                 "max-sessions" => {
@@ -261,7 +265,7 @@ fn help() -> String {
     let mut text = String::from(
         "Usage:\n  rtpengine-cli [OPTION?]  - WARP's media relay under rtpengine's option names (loadtests/README.md)\n\n\
          Carried out:\n  interface listen-ng port-min port-max num-threads timeout silent-timeout offer-timeout \
-         delete-delay tos b2b-url xmlrpc-format max-sessions log-level pidfile foreground\n\nKnown and ignored:\n",
+         delete-delay tos b2b-url xmlrpc-format max-sessions recording-dir log-level pidfile foreground\n\nKnown and ignored:\n",
     );
     for (name, _) in FLAGS.iter().chain(VALUED) {
         text.push_str(&format!("  --{name}"));
@@ -283,8 +287,10 @@ mod tests {
         let found = parsed(
             "--config-file=none -t -1 -i pub/203.0.113.1!198.51.100.7 --interface priv/2001:db8:4321::1 -n 2223 -c 12345 \
              -fE -L 7 -u 2222 --port-min=28000 -M 28999 --num-threads 3 --timeout=120 --redis-delete-async 1 \
-             --no-such --also=1 stray --delete-delay=0 --tos 184 -b http://%%:8080/RPC2 -x2",
+             --no-such --also=1 stray --delete-delay=0 --tos 184 -b http://%%:8080/RPC2 -x2 \
+             --recording-dir=/var/spool/rtpengine --recording-method=pcap --recording-format eth",
         );
+        assert_eq!(found.config.record.as_deref(), Some("/var/spool/rtpengine"));
         assert_eq!(found.config.ng, Some(([127, 0, 0, 1], 2223).into()));
         assert_eq!(found.config.interfaces, ["pub", "priv"]);
         assert_eq!(found.config.advertise[0].to_string(), "198.51.100.7");
@@ -292,7 +298,10 @@ mod tests {
         assert_eq!((found.config.media_timeout_s, found.config.delete_delay_s), (120, 0));
         assert_eq!(found.config.b2b_url.as_deref(), Some("http://%%:8080/RPC2"));
         assert_eq!((found.config.xmlrpc_format, found.levels.as_str()), (2, "debug"));
-        assert_eq!(found.ignored, ["-c", "-u", "--redis-delete-async", "--no-such", "--also=1", "stray"]);
+        assert_eq!(
+            found.ignored,
+            ["-c", "-u", "--redis-delete-async", "--no-such", "--also=1", "stray", "--recording-format"]
+        );
         let defaults = parsed("-i 127.0.0.1");
         assert_eq!((defaults.config.ports, defaults.config.ng), (30_000..=40_000, None));
         assert_eq!(parsed("-n10.0.0.7:9 -i 127.0.0.1").config.ng, Some(([10, 0, 0, 7], 9).into()));

@@ -72,6 +72,8 @@ pub(super) struct HeaderFields {
     /// Session timers, in seconds (RFC 0047).
     pub(super) expires: Option<i32>,
     pub(super) least: Option<i32>,
+    /// Its calls are recorded (RFC 0054).
+    pub(super) recording: bool,
 }
 
 /// The fields as an input has them.
@@ -85,6 +87,7 @@ pub(super) struct Asked<'i> {
     pub(super) codecs: Option<&'i List<CodecName, 16>>,
     pub(super) expires: Option<i32>,
     pub(super) least: Option<i32>,
+    pub(super) recording: Option<bool>,
 }
 
 /// The fields of an input.
@@ -100,6 +103,7 @@ macro_rules! headers_of {
             codecs: $input.codecs.as_ref(),
             expires: $input.session_expires_s.map(|s| s.as_i32()),
             least: $input.session_min_s.map(|s| s.as_i32()),
+            recording: $input.recording,
         }
     };
 }
@@ -119,6 +123,7 @@ impl HeaderFields {
             codecs: Vec::new(),
             expires: None,
             least: None,
+            recording: false,
         }
     }
 
@@ -140,6 +145,7 @@ impl HeaderFields {
             codecs: asked.codecs.map_or(otherwise.codecs, |l| l.0.iter().map(|c| c.0.clone()).collect()),
             expires: asked.expires.or(otherwise.expires),
             least: asked.least.or(otherwise.least),
+            recording: asked.recording.unwrap_or(otherwise.recording),
         }
     }
 
@@ -155,6 +161,7 @@ impl HeaderFields {
             ("codecs", self.codecs != other.codecs),
             ("session_expires_s", self.expires != other.expires),
             ("session_min_s", self.least != other.least),
+            ("recording", self.recording != other.recording),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

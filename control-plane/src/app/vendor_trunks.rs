@@ -68,6 +68,8 @@ crate::view! {
         pub session_expires_s: Option<i32>,
         /// The least interval between refreshes that it may ask for, in seconds. Null: any.
         pub session_min_s: Option<i32>,
+        /// Whether the media relay records its calls.
+        pub recording: bool,
         /// Trunks of one vendor are tried by priority: the smaller number first.
         pub priority: i32,
         /// Among equal priorities the larger weight is tried first.
@@ -167,6 +169,8 @@ crate::input! {
         pub session_expires_s: Option<Int<90, 86_400>>,
         /// The least interval between refreshes that it may ask for, in seconds; less is answered 422. Absent: any.
         pub session_min_s: Option<Int<90, 86_400>>,
+        /// Whether the media relay records its calls, from the first offer on; false when absent.
+        pub recording: Option<bool>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// Among equal priorities the larger weight is tried first; 1 when absent.
@@ -263,6 +267,7 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         codecs: headers.codecs,
         session_expires_s: headers.expires,
         session_min_s: headers.least,
+        recording: headers.recording,
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.as_ref().map(|t| t.0.clone()),

@@ -69,6 +69,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (220, "headers", include_str!("../../migrations/0220_headers.sql")),
     (221, "session timers", include_str!("../../migrations/0221_session_timers.sql")),
     (230, "opt_outs", include_str!("../../migrations/0230_opt_outs.sql")),
+    (243, "recording", include_str!("../../migrations/0243_recording.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -404,6 +404,7 @@ fn header_terms(row: &PgRow) -> Result<HeaderTerms, StoreError> {
         codecs: row.try_get("codecs")?,
         session_expires_s: row.try_get::<Option<i32>, _>("session_expires_s")?.map(small),
         session_min_s: row.try_get::<Option<i32>, _>("session_min_s")?.map(small),
+        recording: row.try_get("recording")?,
     };
     // One row that nobody can carry out keeps no other from being published.
     match terms.fault() {
@@ -593,7 +594,7 @@ statements! {
             t.media_ips, t.strip_prefixes, t.strip_required,
             t.require_valid_caller OR t.own_require_valid_caller AS require_valid_caller, t.trust_asserted,
             t.identity_trusted, t.identity_form, t.caller_format, t.diversion_form, t.reason_form, t.header_rules, t.codecs,
-            t.session_expires_s, t.session_min_s,
+            t.session_expires_s, t.session_min_s, t.recording,
             CASE WHEN cardinality(t.sell_deck_ids) > 0 THEN t.sell_deck_ids ELSE c.sell_deck_ids END AS sell_deck_ids,
             coalesce(t.partition_id, c.partition_id) AS partition_id, t.ban_id,
             t.rounding_mode, t.rounding_places, t.partial_second, t.rounding_level,
@@ -612,7 +613,7 @@ statements! {
     PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, hosts, addresses, channels, cps, tech_prefix,
             number_format, media_ips, signalling_ips, follow_redirects, allow_refer, priority, weight, auth_username, auth_secret, auth_realm,
             identity_trusted, identity_form, caller_format, diversion_form, reason_form, header_rules, codecs,
-            session_expires_s, session_min_s
+            session_expires_s, session_min_s, recording
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
     PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_currency,

@@ -40,6 +40,7 @@ use warp_ng::reply::reasons;
 use warp_ng::{Command, Ice, Reply};
 
 pub use self::config::{BookConfig, KeySource, RelayLimits};
+pub(crate) use self::record::NO_FOLDER;
 pub use self::record::Recordings;
 
 use self::branches::Past;

@@ -29,7 +29,7 @@ use super::recorder::ToRecorder;
 use super::shard::ToShard;
 use super::sounds::Sounds;
 use crate::core::Output;
-use crate::core::book::{Book, RelayLimits};
+use crate::core::book::{Book, NO_FOLDER, RelayLimits};
 use crate::core::exhausted::Exhausted;
 use crate::core::ledger::{INTERFACES, Ledger, kind_of};
 use crate::metrics::{Metrics, NgCommand, Pool};
@@ -306,6 +306,17 @@ impl Desk {
         self.metrics.ng_requests.inc(labels);
         self.metrics.ng_request_seconds.observe(labels, took);
         self.ledger.command(kind, from, &reply, took, (sessions, self.sessions()), now.mono);
+        if let Reply::Ok { warning: Some(warning) } | Reply::Sdp { warning: Some(warning), .. } = &reply
+            && warning == NO_FOLDER
+        {
+            self.metrics.record_errors.inc(());
+            if let Some(times) = self.notices.due(NO_FOLDER.as_bytes(), now.mono) {
+                tracing::error!(
+                    times,
+                    "calls are to be recorded, and no folder is configured (media.record): they go on unrecorded"
+                );
+            }
+        }
         if let Some(what) = Exhausted::of(&reply) {
             self.log_exhausted(what, now.mono);
         } else if let (Reply::Error { reason } | Reply::LoadLimit { message: reason }, Some(call_id)) =

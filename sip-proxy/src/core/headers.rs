@@ -354,6 +354,11 @@ pub(super) fn hold_to_codecs(call: &Call, codec: &mut Codecs) {
     codec.except.push(b"telephone-event".to_vec());
 }
 
+/// Whether either side has its calls recorded (RFC 0054).
+pub(super) fn is_recorded(call: &Call) -> bool {
+    [Side::Caller, Side::Callee].into_iter().any(|side| call.terms(side).is_some_and(|t| t.recording))
+}
+
 /// Whether two names are of one codec: `PCMU` and `pcmu/8000`.
 fn same_codec(a: &str, b: &str) -> bool {
     let name = |text: &str| text.split('/').next().unwrap_or_default().to_ascii_lowercase();

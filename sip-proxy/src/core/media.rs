@@ -204,6 +204,8 @@ impl Calls {
     ) {
         if let Command::Offer(offer) = &mut command {
             headers::hold_to_codecs(call, &mut offer.codec);
+            // The relay's Call-ID is the call's public id: the recording is found by it, and names the call by it.
+            offer.record = headers::is_recorded(call).then_some(true);
         }
         let ask = self.send_ask(command, tx);
         let owner = what.owner(call.id, call.branches.len().saturating_sub(1) as u16);

@@ -520,3 +520,20 @@ fn codecs_of_both_peers_bound_what_is_offered() {
         assert_eq!(offer.codec.except, kept);
     }
 }
+
+/// RFC 0054: a call of which either side is to be recorded is offered so to the relay, with every offer of it; others are not.
+#[test]
+fn what_either_peer_has_recorded_the_relay_is_told_to_record() {
+    for (customer, vendor) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut w = World::new(true, |_| ());
+        let mut rows = w.core.tx.snapshot.clone().unwrap().directory.rows().clone();
+        rows.trunks[0].headers.recording = customer;
+        rows.vendor_trunks[0].headers.recording = vendor;
+        w.change(rows);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let asked = w.questions();
+        let Some(Ng::Offer(offer)) = asked.first() else { panic!("{asked:?}") };
+        assert_eq!(offer.record, (customer || vendor).then_some(true));
+        assert!(String::from_utf8_lossy(&offer.call_id).starts_with("call_"), "the public id of the call");
+    }
+}

@@ -88,6 +88,8 @@ crate::view! {
         pub session_expires_s: Option<i32>,
         /// The least interval between refreshes that it may ask for, in seconds. Null: any.
         pub session_min_s: Option<i32>,
+        /// Whether the media relay records its calls.
+        pub recording: bool,
         /// Its price lists, in order. Empty: those of the customer.
         pub sell_deck_ids: Vec<String>,
         /// Its partition. Null: that of the customer.
@@ -162,6 +164,7 @@ impl Trunk {
             codecs: row.codecs,
             session_expires_s: row.session_expires_s,
             session_min_s: row.session_min_s,
+            recording: row.recording,
             sell_deck_ids: row.sell_deck_ids,
             partition_id: row.partition_id,
             rounding_mode: row.rounding_mode.into(),
@@ -270,6 +273,8 @@ crate::input! {
         pub session_expires_s: Option<Int<90, 86_400>>,
         /// The least interval between refreshes that it may ask for, in seconds; less is answered 422. Absent: any. Only an operator's key can set it.
         pub session_min_s: Option<Int<90, 86_400>>,
+        /// Whether the media relay records its calls, from the first offer on; false when absent. Only an operator's key can set it.
+        pub recording: Option<bool>,
         /// Its price lists, in order. Empty: those of the customer. Only an operator's key can set them.
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
         /// Its partition. Null: that of the customer. Only an operator's key can set it.
@@ -405,6 +410,7 @@ fn headers_now(row: &TrunkRow) -> HeaderFields {
         codecs: row.codecs.clone(),
         expires: row.session_expires_s,
         least: row.session_min_s,
+        recording: row.recording,
     }
 }
 
@@ -520,6 +526,7 @@ async fn values(
         codecs: headers.codecs,
         session_expires_s: headers.expires,
         session_min_s: headers.least,
+        recording: headers.recording,
         sell_deck_ids,
         partition_id: input.partition_id.as_ref().map(|p| p.0.to_string()),
         rounding_mode: rounds.mode,

@@ -246,6 +246,8 @@ pub struct HeaderTerms {
     pub session_expires_s: Option<u32>,
     /// The least interval that it may ask for, in seconds; `None`: whatever it likes.
     pub session_min_s: Option<u32>,
+    /// Its calls are recorded by the relay (RFC 0054).
+    pub recording: bool,
 }
 
 impl HeaderTerms {

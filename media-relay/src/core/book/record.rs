@@ -26,7 +26,8 @@ use crate::core::negotiate::{Class, Spoken};
 use crate::core::ports::PortPair;
 use crate::core::record::{Begin, LEGS, Leg, PLAYS, RecordOrder, Said, leg_number};
 
-const NO_FOLDER: &str = "nothing is recorded: no folder of recordings is configured (record)";
+/// Why nothing comes of a wish to record.
+pub(crate) const NO_FOLDER: &str = "nothing is recorded: no folder of recordings is configured (record)";
 const NAMES: &str = "names of files are kept as metadata only: recordings have names of their own";
 const SEALED: &str = "SRTP that passes unopened is recorded as it is, in the pcap file only";
 const FOREIGN: &str = "speech in other codecs than PCMU, PCMA and L16 is recorded in the pcap file only";
@@ -166,6 +167,8 @@ impl Book {
         now: Now,
     ) -> Option<&'static str> {
         let warning = match c.record {
+            // A script says it with every offer: what was paused is not gone on with by that.
+            Some(true) if call.recording.is_some() => call.record_warning(&c.file_names),
             Some(true) => self.set_recording(call, RecordAction::Start, &c.file_names, now),
             Some(false) => self.set_recording(call, RecordAction::Stop, &c.file_names, now),
             None => None,
