@@ -145,13 +145,17 @@ fn ended(call: &Value, of: &str) -> Told {
         (_, None) => format!("got {status} ({code})"),
     };
     let tries = call["record"]["legs"].as_array().map_or(&[][..], Vec::as_slice);
-    let before: Vec<String> = tries
-        .iter()
-        .filter(|leg| leg["ended_by"] == "failover")
-        .map(|leg| format!("attempt {} got {}", leg["attempt_no"], leg["sip_code"]))
-        .collect();
+    let before: Vec<String> = tries.iter().filter_map(tried).collect();
     let before = if before.is_empty() { String::new() } else { format!(" Before, {}.", before.join(", ")) };
+    let off = tries.last().filter(|leg| SILENT.iter().any(|(ended_by, _)| leg["ended_by"] == *ended_by));
     let fix = match known {
+        // Its address is to be looked at, not the number's order of targets.
+        Some(Refusal::TargetsExhausted) if off.is_some_and(|leg| leg["trunk_id"].is_string()) => {
+            format!(
+                "warp trunks show {}    # inbound: its address",
+                text(&tries[tries.len() - 1], "trunk_id")
+            )
+        }
         Some(refusal) => mended_by(refusal, call, operator),
         None if ["operator", "customer"].contains(&code) => format!("warp audit list --object {id}"),
         None if matches!(text(call, "outcome"), "answered" | "busy" | "no_answer" | "cancelled")
@@ -162,6 +166,30 @@ fn ended(call: &Value, of: &str) -> Told {
         None => format!("warp ladder {id}"),
     };
     Told { about: id.to_owned(), sentence: format!("{from} → {to} {end}.{before}"), fix }
+}
+
+/// Attempts that reached nobody, by how they ended.
+const SILENT: [(&str, &str); 3] = [
+    ("transport_error", "nothing listens there"),
+    ("no_response", "not a word came back"),
+    ("no_progress", "it was taken, and it never rang"),
+];
+
+/// What an attempt came to that did not take the call. Where it went is the carrier's and its own customer's to know.
+fn tried(leg: &Value) -> Option<String> {
+    let n = &leg["attempt_no"];
+    if leg["ended_by"] == "failover" {
+        return Some(format!("attempt {n} got {}", leg["sip_code"]));
+    }
+    let (_, what) = SILENT.iter().find(|(ended_by, _)| leg["ended_by"] == *ended_by)?;
+    let whose =
+        ["trunk_id", "vendor_trunk_id"].into_iter().map(|name| text(leg, name)).find(|id| !id.is_empty());
+    let whose = whose.map_or(String::new(), |id| format!(" by trunk {id}"));
+    let at = match text(leg, "egress_ip") {
+        "" => String::new(),
+        ip => format!(" to {ip}"),
+    };
+    Some(format!("attempt {n}{whose}{at}: {what}"))
 }
 
 /// Ends that are no refusals of the policy.
@@ -180,6 +208,7 @@ fn meaning(code: &str) -> Option<&'static str> {
         "drain" => "the node was taken out of service",
         "recovered" => "the node had crashed",
         "internal_error" => "the node failed within it",
+        "vendors_exhausted" => "nobody that was asked took it",
         "setup_timeout" => "it was set up for longer than a call may",
         _ => return None,
     })
@@ -415,6 +444,32 @@ mod tests {
             assert!(told.sentence.contains(said), "{}", told.sentence);
             assert_eq!(told.fix, fix);
         }
+    }
+
+    /// A PBX that is switched off is not somebody who does not answer, and the command leads to its address.
+    #[test]
+    fn a_target_that_is_off_is_named_with_what_is_wrong_there() {
+        let mut call = call("failed", 480, "targets_exhausted");
+        call["record"]["legs"] = json!([{"attempt_no": 1, "sip_code": 503, "ended_by": "transport_error",
+            "trunk_id": "trk_9", "egress_ip": "127.0.0.79"}]);
+        let told = ended(&call, "/admin");
+        assert!(
+            told.sentence.ends_with(
+                "got 480: no target of the number took the call. Before, attempt 1 by trunk trk_9 to 127.0.0.79: nothing listens there."
+            ),
+            "{}",
+            told.sentence
+        );
+        assert_eq!(told.fix, "warp trunks show trk_9    # inbound: its address");
+        call["internal_code"] = json!("vendors_exhausted");
+        call["record"]["legs"] = json!([{"attempt_no": 1, "sip_code": 408, "ended_by": "no_response"}]);
+        let told = ended(&call, "");
+        assert!(
+            told.sentence
+                .ends_with("nobody that was asked took it. Before, attempt 1: not a word came back."),
+            "{}",
+            told.sentence
+        );
     }
 
     #[test]

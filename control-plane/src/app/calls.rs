@@ -171,13 +171,13 @@ crate::choice! {
         Answered = "answered",
         /// The called side was busy.
         Busy = "busy",
-        /// Nobody answered in time.
+        /// It rang, and nobody answered in time.
         NoAnswer = "no_answer",
         /// The caller gave up before.
         Cancelled = "cancelled",
         /// We or the called side refused it.
         Rejected = "rejected",
-        /// It failed on the way.
+        /// It failed on the way, for example because a target was switched off.
         Failed = "failed",
     }
 }

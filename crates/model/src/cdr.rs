@@ -275,7 +275,7 @@ pub enum Outcome {
     Answered,
     /// The called party is busy: 486 or 600.
     Busy,
-    /// 480, 408 after ringing, timer C.
+    /// 480 of the called side, 408 after ringing, timer C. A target that could not be reached, or said nothing, is none.
     NoAnswer,
     /// CANCEL by the caller.
     Cancelled,

@@ -643,7 +643,8 @@ impl Calls {
         let outcome = match status {
             487 => Outcome::Cancelled,
             _ if call.branches.is_empty() => Outcome::Rejected,
-            408 | 480 => Outcome::NoAnswer,
+            // A target that is switched off, or says nothing, is not somebody who does not answer.
+            408 | 480 if code == NO_ANSWER => Outcome::NoAnswer,
             _ => Outcome::Failed,
         };
         let side = if status == 487 { ReleaseSide::Caller } else { ReleaseSide::System };
@@ -708,6 +709,9 @@ impl Calls {
         tx.refuse(&flow, msg, status, "", allow, stranger);
     }
 }
+
+/// It rang, and nobody took it.
+pub(super) const NO_ANSWER: &str = "no_answer";
 
 /// Where a part of `whole` stands in it. `None`: it is no part of it.
 fn within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {

@@ -12,7 +12,7 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::cause_of_reason;
 
 use super::believe;
-use super::call::{Call, Held, Origin, Phase, Target};
+use super::call::{Call, Held, NO_ANSWER, Origin, Phase, Target};
 use super::calls::Calls;
 use super::cdr;
 use super::confirm;
@@ -149,7 +149,7 @@ impl Calls {
                     tx.abandon(client);
                 }
                 calls.branch_over(call, 480, None, "callee_bye", tx);
-                calls.refuse_call(call, 480, "", "no_answer", 19, None, tx);
+                calls.refuse_call(call, 480, "", NO_ANSWER, 19, None, tx);
                 return;
             }
             // The caller hangs up while it rings, by a BYE (RFC 3261 §15). Towards the vendor that is a CANCEL: it may know no early BYE, ring on

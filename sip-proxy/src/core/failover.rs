@@ -16,7 +16,7 @@ use warp_sip::message::{Message, Method, Outline};
 use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, verdict};
 use warp_sip::transaction::NEVER;
 
-use super::call::{Branch, Call, Held, Phase, Target};
+use super::call::{Branch, Call, Held, NO_ANSWER, Phase, Target};
 use super::calls::{self, Calls, FIRST_HOLD};
 use super::cdr;
 use super::confirm;
@@ -613,7 +613,7 @@ impl Calls {
         }
         if status == 487 {
             // Nobody cancelled but timer C (RFC 3261 §16.8).
-            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
+            self.refuse_call(call, 408, "No Answer", NO_ANSWER, 19, None, tx);
             return;
         }
         let mut buf = tx.take_buf();
@@ -671,7 +671,7 @@ impl Calls {
             self.blame(call, branch, timed_out, more.is_none(), tx);
         }
         let (status, why) = match (timed_out, rang, alive) {
-            (true, true, _) => (408, "no_answer"),
+            (true, true, _) => (408, NO_ANSWER),
             (true, false, true) => (408, "no_progress"),
             (true, false, false) => (408, "no_response"),
             (false, ..) => (503, "transport_error"),
@@ -681,7 +681,7 @@ impl Calls {
             self.refuse_call(call, 487, "", "", 16, None, tx);
         } else if timed_out && rang && !has_further_help(call) {
             self.branch_over(call, status, None, why, tx);
-            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
+            self.refuse_call(call, 408, "No Answer", NO_ANSWER, 19, None, tx);
         } else {
             self.give_way(call, branch, status, None, why, more, tx);
         }

@@ -11,7 +11,7 @@ use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::{InboundRecord, NumberBook};
 
 use super::tests_records::cancel;
-use super::tests_static::{addr, line};
+use super::tests_static::{addr, at, line};
 use super::tests_world::*;
 
 const OURS: &str = "+14155550199";
@@ -177,6 +177,54 @@ fn a_trunk_that_is_silent_refuses_or_is_full_gives_way_to_the_next_one() {
     );
     assert_eq!(w.ended[0].outcome, Outcome::Busy);
     w.nothing_is_left();
+}
+
+/// `no_answer` means that somebody was reached who did not take the call. A PBX that is switched off (its machine says by ICMP that nothing listens),
+/// one that says nothing, and one that answers 503 did not take it: the call failed, from a vendor and between two customers alike.
+#[test]
+fn a_target_that_is_switched_off_is_not_nobody_who_answers() {
+    #[derive(Clone, Copy, Debug)]
+    enum Target {
+        Off,
+        Silent,
+        Busy503,
+        Trying,
+        Says480,
+        Rings,
+    }
+    for (target, outcome, ended_by) in [
+        (Target::Off, Outcome::Failed, "transport_error"),
+        (Target::Silent, Outcome::Failed, "no_response"),
+        (Target::Busy503, Outcome::Failed, "failover"),
+        (Target::Trying, Outcome::Failed, "no_progress"),
+        (Target::Says480, Outcome::NoAnswer, "final"),
+        (Target::Rings, Outcome::NoAnswer, "no_answer"),
+    ] {
+        for on_net in [false, true] {
+            let mut w = world(|rows| {
+                numbered(rows);
+                rows.trunks[1].deliver.addresses.clear();
+            });
+            let from = if on_net { CUSTOMER } else { FROM_VENDOR };
+            w.give(from, &if on_net { invite(OURS, "c1", "", SDP) } else { calls(OURS, "c1", "") });
+            let at_pbx = w.to(PBX);
+            match target {
+                Target::Off => w.core.handle_flow_error(super::Flow::udp(addr(US), addr(PBX)), at(w.ms)),
+                Target::Silent => {}
+                Target::Busy503 => w.give(PBX, &reply(&at_pbx, "503 Service Unavailable", "x", PBX, "", "")),
+                Target::Trying => w.give(PBX, &reply(&at_pbx, "100 Trying", "", PBX, "", "")),
+                Target::Says480 => w.give(PBX, &reply(&at_pbx, "480 Unavailable", "x", PBX, "", "")),
+                Target::Rings => w.give(PBX, &reply(&at_pbx, "180 Ringing", "x", PBX, "", "")),
+            }
+            w.wait(400_000);
+            w.drain();
+            let want = if on_net { 2 } else { 1 };
+            let ends: Vec<_> =
+                w.ended.iter().map(|r| (r.outcome, r.legs.last().map(|l| l.ended_by.as_str()))).collect();
+            assert_eq!(ends, vec![(outcome, Some(ended_by)); want], "{target:?} on_net {on_net}");
+            w.nothing_is_left();
+        }
+    }
 }
 
 #[test]
