@@ -688,3 +688,35 @@ fn t_ng_05_no_name_of_a_client_is_a_name_of_a_file() {
     assert_eq!(names, [".lock".to_owned(), format!("{name}-mix.wav"), format!("{name}.json")]);
     assert_eq!(std::fs::read_dir(all.path()).unwrap().count(), 1, "nothing beside the folder");
 }
+
+/// What the other one does not get is not in the recording: a party that is blocked is not there, one that is silenced is silent.
+#[test]
+fn what_is_kept_back_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let mut client = Client::ours(&world);
+    let (mut a, mut b) = (Talker::new(1, 440.0), Talker::new(2, 1_000.0));
+    call(&world, &mut a, &mut b);
+    ok(&mut client, "start recording");
+    talk(&mut a, &mut b, 10);
+    let of_a = json!({"from-tag":"caller","flags":["directional"]});
+    assert_eq!(ask(&mut client, "silence media", of_a.clone())["result"], "ok");
+    talk(&mut a, &mut b, 10);
+    assert_eq!(ask(&mut client, "unsilence media", of_a.clone())["result"], "ok");
+    assert_eq!(ask(&mut client, "block media", of_a.clone())["result"], "ok");
+    for _ in 0..10 {
+        a.say();
+        b.say();
+        a.phone.recv_rtp();
+    }
+    assert_eq!(ask(&mut client, "unblock media", of_a)["result"], "ok");
+    ok(&mut client, "stop recording");
+    let about = complete(folder.path());
+    let [from_a, from_b] = [0, 1].map(|n| &about["legs"][n]);
+    assert_eq!((&from_a["packets"], &from_b["packets"]), (&json!(20), &json!(30)));
+    let loud = |leg: &Value| {
+        let said = samples(folder.path(), &leg["file"]);
+        said.chunks(160).filter(|c| c.iter().any(|s| s.unsigned_abs() > 1_000)).count()
+    };
+    assert!((10..=11).contains(&loud(from_a)) && loud(from_b) > 20, "{} {}", loud(from_a), loud(from_b));
+}
