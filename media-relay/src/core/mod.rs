@@ -12,6 +12,7 @@ use negotiate::Class;
 
 pub mod book;
 pub mod callback;
+mod codecs;
 pub mod compile;
 pub mod exhausted;
 pub mod ledger;

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::codecs::{codecs, kept_formats, payload_type, static_name};
 use super::secure::{self, DtlsSaid, IceSaid};
 use warp_media::play::PlayCodec;
 use warp_media::srtp::CryptoLine;
@@ -120,6 +121,8 @@ pub struct Spoken {
     pub crypto: Arc<[CryptoLine]>,
     /// Payload types or sub-types, words with one blank between them; what is beyond [`FORMAT_BYTES`] is left out.
     pub formats: Arc<[u8]>,
+    /// Digests of its codecs by name, clock and channels; of an offer those that are offered on. `0`: something without a name.
+    pub codecs: Arc<[u32]>,
 }
 
 /// Most bytes of a line's formats that are kept.
@@ -200,6 +203,7 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         asymmetric: signalling.flags.asymmetric,
         crypto: crypto.into(),
         formats: formats(media).into(),
+        codecs: codecs(media, None),
     }
 }
 
@@ -408,7 +412,8 @@ impl MuxPlan {
     /// At the answer: is RTCP muxed (towards the offerer, towards the answerer)?
     pub fn answer(self, answered: bool) -> (bool, bool) {
         let theirs = self.sent && (answered || self.required);
-        (self.offered && self.forced.unwrap_or(theirs), theirs)
+        // `require` is about the other side alone.
+        (self.offered && self.forced.unwrap_or(self.sent && answered), theirs)
     }
 }
 
@@ -439,8 +444,10 @@ pub struct OutLine {
     pub ice: Vec<String>,
     /// We only answer checks of this side.
     pub lite: bool,
-    /// The name of the section that this answers, where the answer has none (RFC 9143 §7.3).
+    /// What its reader calls the section (RFC 5888 §9.1, RFC 9143 §7.3); `None`: whatever the author says.
     pub mid: Option<Arc<[u8]>>,
+    /// What the asker offered, where this is an answer: digests as in [`Spoken::codecs`].
+    pub offered: Option<Arc<[u32]>>,
     /// Leave the section out: the offer that this answers had no such line (RFC 3264 §6).
     pub remove: bool,
 }
@@ -493,97 +500,6 @@ impl Names {
     }
 }
 
-/// Names of the static payload types in use (RFC 3551 §6), for media without `a=rtpmap` lines.
-const STATIC_NAMES: [(u8, &str); 12] = [
-    (0, "PCMU"),
-    (3, "GSM"),
-    (4, "G723"),
-    (8, "PCMA"),
-    (9, "G722"),
-    (10, "L16"),
-    (11, "L16"),
-    (13, "CN"),
-    (15, "G728"),
-    (18, "G729"),
-    (31, "H261"),
-    (34, "H263"),
-];
-
-fn payload_type(format: &[u8]) -> Option<u8> {
-    std::str::from_utf8(format).ok()?.parse().ok()
-}
-
-fn static_name(payload_type: u8) -> Option<&'static str> {
-    STATIC_NAMES.iter().find(|(n, _)| *n == payload_type).map(|(_, name)| *name)
-}
-
-/// A format with what its payload type stands for.
-struct Named<'a> {
-    format: &'a [u8],
-    name: &'a [u8],
-    clock: u32,
-    channels: &'a [u8],
-}
-
-impl<'a> Named<'a> {
-    /// Without a name when nothing says what it is.
-    fn of(format: &'a [u8], media: &Media<'_, 'a>) -> Self {
-        let number = payload_type(format);
-        let mapped = number.and_then(|n| media.rtpmaps().find(|m| m.payload_type == n));
-        match (mapped, number) {
-            (Some(m), _) => {
-                Self { format, name: m.name, clock: m.clock, channels: m.channels.unwrap_or(b"1") }
-            }
-            (None, Some(n)) => Self {
-                format,
-                name: static_name(n).unwrap_or_default().as_bytes(),
-                clock: ClockTable::new().hz(n),
-                channels: b"1",
-            },
-            (None, None) => Self { format, name: b"", clock: 0, channels: b"" },
-        }
-    }
-
-    /// `NAME`, or `NAME/rate` and `NAME/rate/channels` with one channel where none is named; further parameters are those of
-    /// an encoder and say nothing here.
-    fn is(&self, wanted: &[u8]) -> bool {
-        let mut parts = wanted.split(|b| *b == b'/');
-        let name = parts.next().unwrap_or_default();
-        let rate = parts.next().map(|r| std::str::from_utf8(r).ok().and_then(|r| r.parse::<u32>().ok()));
-        let channels = parts.next().unwrap_or(b"1");
-        !name.is_empty()
-            && self.name.eq_ignore_ascii_case(name)
-            && rate.is_none_or(|rate| rate == Some(self.clock) && channels == self.channels)
-    }
-}
-
-/// The formats that the `codec` key leaves, in the order to write them; `None` when all stay as they are. Taking away the
-/// last one is undone: media without a codec is worth nothing. What hides a codec from the other side only (`mask`,
-/// `consume`) takes it from both here, because nothing is transcoded.
-pub(super) fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8]>> {
-    let away = || [&codec.strip, &codec.mask, &codec.consume, &codec.ignore].into_iter().flatten();
-    if away().next().is_none() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
-        return None;
-    }
-    // Each name is looked up once: lists, formats and lines may all be as long as the limits allow.
-    let formats: Vec<Named<'a>> = media.formats().map(|f| Named::of(f, media)).collect();
-    let all = away().any(|s| s == b"all" || s == b"full");
-    let kept: Vec<&[u8]> = if all {
-        let offered = codec.offer.iter().flat_map(|wanted| formats.iter().filter(move |f| f.is(wanted)));
-        let excepted = formats.iter().filter(|f| codec.except.iter().any(|wanted| f.is(wanted)));
-        let mut kept: Vec<&[u8]> = Vec::new();
-        for named in offered.chain(excepted) {
-            if !kept.contains(&named.format) {
-                kept.push(named.format);
-            }
-        }
-        kept
-    } else {
-        formats.iter().filter(|f| !away().any(|wanted| f.is(wanted))).map(|f| f.format).collect()
-    };
-    Some(kept).filter(|kept| !kept.is_empty())
-}
-
 /// Writes the SDP for the other side.
 ///
 /// Touched: `c=` and the `m=` port and protocol; `a=rtcp` and `a=rtcp-mux` (at the end of a section); ICE, bundle and (on
@@ -629,8 +545,9 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
             edit.strip.mid = line.drop_mid;
             edit.remove = line.remove;
             if line.port != 0 {
-                edit.add
-                    .extend(restored_mid(line, &said).or(mids.number(&said)).map(|n| format!("a=mid:{n}")));
+                edit.add.extend(
+                    restored_mid(line, &said).or(mids.number(&said, line)).map(|n| format!("a=mid:{n}")),
+                );
             }
             edit.attributes = by_value(options.attributes, said.kind(), &mut edit.add);
             edit
@@ -707,8 +624,10 @@ impl Mids {
         Self { taken: wanted.then(known) }
     }
 
-    pub(super) fn number(&mut self, media: &Media<'_, '_>) -> Option<String> {
-        let taken = self.taken.as_mut().filter(|_| media.attribute(b"mid").is_none())?;
+    pub(super) fn number(&mut self, media: &Media<'_, '_>, line: &OutLine) -> Option<String> {
+        // An answer names what its offer had named (RFC 5888 §9.1).
+        let is_unnamed = media.attribute(b"mid").is_none() && !line.drop_mid;
+        let taken = self.taken.as_mut().filter(|_| is_unnamed)?;
         // The place of the section, as the original numbers them, unless somebody else has that name.
         let mut number = media.index().saturating_add(1);
         while taken.iter().any(|t| *t == number.to_string().as_bytes()) {
@@ -763,9 +682,10 @@ pub(super) fn lite_line(lines: &[OutLine]) -> Option<String> {
     lines.iter().any(|l| l.lite).then(|| "a=ice-lite".to_owned())
 }
 
-/// The name to give to a section that has none, as [`OutLine::mid`] says.
+/// The name to give to a section that has none, as [`OutLine::mid`] says: a browser looks for it.
 pub(super) fn restored_mid(line: &OutLine, said: &Media<'_, '_>) -> Option<String> {
-    let mid = line.mid.as_ref().filter(|_| said.attribute(b"mid").is_none())?;
+    let is_wanted = line.class == Class::Dtls && said.attribute(b"mid").is_none();
+    let mid = line.mid.as_ref().filter(|_| is_wanted)?;
     std::str::from_utf8(mid).ok().map(str::to_owned)
 }
 

@@ -4,11 +4,11 @@
 //! ([`warp_sdp::canonical`]). What differs on purpose: every section has its own `c=`, static payload types have an
 //! `a=rtpmap`, and the direction is always written (unless the flag `original-sendrecv` leaves it alone).
 
-use warp_sdp::{CanonicalMedia, CanonicalSession, Missing, Sdp, Strip};
+use warp_sdp::{CanonicalMedia, CanonicalSession, Media, Missing, Sdp, Strip};
 
+use super::codecs::{kept_formats, offered_formats};
 use super::negotiate::{
-    Class, Mids, OutLine, OutOptions, by_value, kept_formats, lite_line, loop_line, restored_mid, rtcp_value,
-    session_words,
+    Class, Mids, OutLine, OutOptions, by_value, lite_line, loop_line, rtcp_value, session_words,
 };
 
 /// Writes the SDP for the other side.
@@ -43,7 +43,9 @@ pub(super) fn canonical(
             // The zeros of a refused line and of a hold are in the family of who gets them.
             let mut media = CanonicalMedia::refused(line.ip.is_ipv4());
             media.remove = line.remove;
-            media.strip = Strip { mid: line.drop_mid, dtls: true, crypto: true, ..any };
+            // Each party keeps the names that it gave.
+            let mid = line.mid.as_ref().and_then(|mid| std::str::from_utf8(mid).ok()).map(str::to_owned);
+            media.strip = Strip { mid: line.drop_mid || mid.is_some(), dtls: true, crypto: true, ..any };
             media.attributes = by_value(options.attributes, said.kind(), &mut media.add);
             if line.port == 0 {
                 media.add.clear();
@@ -53,12 +55,15 @@ pub(super) fn canonical(
             if !line.zero || options.replace.zero_address {
                 media.ip = line.ip;
             }
-            media.protocol = line.protocol.as_deref();
+            media.protocol = spelled(line.protocol.as_deref(), &said);
             media.formats = kept_formats(&said, options.codec);
+            if let Some(offered) = &line.offered {
+                media.formats = offered_formats(&said, media.formats.take(), offered);
+            }
             media.whole = line.class == Class::Raw;
             media.direction = if media.whole { sdp.direction() } else { Some(line.direction) };
             media.direction = media.direction.filter(|_| !options.flags.original_sendrecv);
-            media.mid = restored_mid(line, &said).or(mids.number(&said));
+            media.mid = mid.or(mids.number(&said, line));
             media.rtcp = rtcp_value(line, &options);
             media.mux = line.mux;
             media.keys.clone_from(&line.keys);
@@ -71,4 +76,14 @@ pub(super) fn canonical(
     let mut out = Vec::new();
     sdp.write_canonical(&session, &media, missing, &mut out);
     out
+}
+
+/// Protocols that are written in the letters of their registration (RFC 8866 §8.2.3).
+const PROTOCOLS: [&str; 7] =
+    ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "udptl"];
+
+/// The protocol to write: one that we know, whatever its letters in the source.
+fn spelled<'p>(wanted: Option<&'p str>, said: &Media<'_, 'p>) -> Option<&'p str> {
+    let text = wanted.map_or(said.protocol(), str::as_bytes);
+    PROTOCOLS.into_iter().find(|known| text.eq_ignore_ascii_case(known.as_bytes())).or(wanted)
 }

@@ -5,6 +5,7 @@
 //! made and answered since) is translated and changes no media (RFC 3261 §13.2.1, RFC 6337 §3.1.1).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use warp_media::ice::Candidate;
 use warp_media::srtp::CryptoLine;
@@ -15,7 +16,7 @@ use warp_sdp::Sdp;
 
 use super::call::{Call, Dialogue, MediaLine, MediaSide};
 use super::dialogues::{Style, check_lengths, find_for_answer, parse, refused, say};
-use super::keyring::Keyring;
+use super::keyring::{Keyring, may_use};
 use super::offer::section;
 use super::session::{Session, Settled};
 use super::taken::Taken;
@@ -78,7 +79,7 @@ impl Book {
         let is_owed = offer.pending || offer.number == dialogue.last_offer();
         let was_pending = offer.pending;
         check_fits(&spoken, &offer.said, &offer.told)?;
-        let keys = self.agree(&spoken, dialogue, asker)?;
+        let keys = self.agree(&spoken, dialogue, asker, c)?;
         if is_owed && self.is_circle(&spoken, call, dialogue) {
             return Err(refused(reasons::BAD_SDP, "media would come back to where it came from"));
         }
@@ -234,9 +235,12 @@ impl Book {
             ice_lines(ours, out.ip, ports, offer.ice.as_ref().is_some_and(|said| said.trickle))
         });
         let lite = ice.is_some() && session.is_some_and(Session::is_lite);
-        let mid = offer.mid.clone().filter(|_| offer.class == Class::Dtls);
+        // The asker's own name for the section, of this offer or of an earlier one.
+        let mid = offer.mid.clone().or(asker.and_then(|s| s.mid.clone()));
+        let offered = Some(Arc::clone(&offer.codecs));
         let ice = ice.unwrap_or_default();
-        Some(OutLine { drop_mid: offer.mid.is_none(), class: offer.class, keys, ice, lite, mid, ..out })
+        let drop_mid = mid.is_none();
+        Some(OutLine { drop_mid, class: offer.class, keys, ice, lite, mid, offered, ..out })
     }
 
     /// ICE and DTLS of one side, as both said it. `wish`: we begin the handshake where the party leaves it to us.
@@ -273,7 +277,13 @@ impl Book {
     }
 
     /// The keys of each line. An error where a protected side has none that we can use.
-    fn agree(&self, answered: &[Spoken], dialogue: &Dialogue, asker: usize) -> Result<Vec<Agreed>, Reply> {
+    fn agree(
+        &self,
+        answered: &[Spoken],
+        dialogue: &Dialogue,
+        asker: usize,
+        c: &SdpCommand,
+    ) -> Result<Vec<Agreed>, Reply> {
         let none = Keyring::default();
         let Some(offer) = dialogue.offers.get(asker).and_then(Option::as_ref) else { return Ok(Vec::new()) };
         let lines = answered.iter().enumerate().map(|(at, answer)| {
@@ -297,7 +307,7 @@ impl Book {
                     Err(refused(reasons::REWRITING_SDP, why))
                 }
                 (Class::Srtp, Class::Rtp | Class::Dtls) => {
-                    let theirs = said.crypto.first().ok_or_else(no_key)?;
+                    let theirs = said.crypto.iter().find(|l| may_use(c, l.suite)).ok_or_else(no_key)?;
                     let ours = ring(asker).answer(theirs, self.config.keys).ok_or_else(no_key)?;
                     Ok(Agreed { asker: Some((theirs.clone(), ours)), answerer: None })
                 }

@@ -136,6 +136,8 @@ pub(super) struct MediaSide {
     pub(super) spoken: Option<Spoken>,
     /// RTCP is muxed towards the party.
     pub(super) mux: bool,
+    /// What the party calls the section, by its own `a=mid` or by the first that it was told.
+    pub(super) mid: Option<Arc<[u8]>>,
     /// Who may send RTP, RTCP.
     pub(super) sources: [SourcePolicy; 2],
     epoch: u32,
@@ -160,6 +162,7 @@ impl Default for MediaSide {
             pair: None,
             spoken: None,
             mux: false,
+            mid: None,
             sources: [SourcePolicy::Nobody; 2],
             epoch: 0,
             said: 0,
@@ -213,6 +216,7 @@ impl MediaSide {
             self.learnt = None;
         }
         self.said = self.said.wrapping_add(1);
+        self.mid = spoken.mid.clone().or(self.mid.take());
         self.sources = policies(&spoken, self.epoch, self.sources);
         self.spoken = Some(spoken);
     }
@@ -227,6 +231,7 @@ impl MediaSide {
             pair: self.pair,
             spoken: self.spoken.clone(),
             mux: false,
+            mid: self.mid.clone(),
             sources: self.sources,
             epoch: self.epoch,
             said: self.said,

@@ -113,9 +113,13 @@ fn new_line(tag: u32, suite: Suite, keys: KeySource) -> Option<CryptoLine> {
 
 /// The suites that a command lets us use (`SDES: no-SUITE, only-SUITE`), in the order in which we offer them.
 pub(super) fn suites(c: &SdpCommand) -> Vec<Suite> {
-    let named = |list: &[Vec<u8>], suite: &Suite| list.iter().any(|n| n == suite.as_str().as_bytes());
-    let wanted = |s: &Suite| (c.sdes_only.is_empty() || named(&c.sdes_only, s)) && !named(&c.sdes_no, s);
-    if c.sdes_off { Vec::new() } else { Suite::ALL.into_iter().filter(wanted).collect() }
+    if c.sdes_off { Vec::new() } else { Suite::ALL.into_iter().filter(|s| may_use(c, *s)).collect() }
+}
+
+/// Whether the words `no-SUITE` and `only-SUITE` leave a suite.
+pub(super) fn may_use(c: &SdpCommand, suite: Suite) -> bool {
+    let named = |list: &[Vec<u8>]| list.iter().any(|n| n == suite.as_str().as_bytes());
+    (c.sdes_only.is_empty() || named(&c.sdes_only)) && !named(&c.sdes_no)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! only with the answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use warp_media::keying::{DigestKind, Fingerprint};
 use warp_media::srtp::CryptoLine;
@@ -16,6 +17,7 @@ use super::dialogues::{Style, check_lengths, find_for_offer, parse, refused, say
 use super::keyring::{Keyring, suites};
 use super::quality::QualityLog;
 use super::taken::Taken;
+use crate::core::codecs::{codecs, kept_formats};
 use crate::core::exhausted::Exhausted;
 use crate::core::negotiate::{Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, read};
 use crate::core::ports::PortPair;
@@ -64,6 +66,10 @@ impl Book {
         now: Now,
     ) -> Result<Reply, Reply> {
         let mut spoken = self.read_all(sdp, c);
+        for (said, media) in spoken.iter_mut().zip(sdp.media()) {
+            let kept = kept_formats(&media, &c.codec);
+            said.codecs = codecs(&media, kept.as_deref());
+        }
         let found = find_for_offer(&call.dialogues, c, &spoken);
         if let Some((dialogue, me)) = found.and_then(|(at, me)| Some((call.dialogues.get(at)?, me))) {
             spoken = dialogue.with_hidden(me, spoken);
@@ -142,8 +148,13 @@ impl Book {
         };
         let plans: Vec<MuxPlan> = spoken.iter().enumerate().map(plan).collect();
         let mut lines = Vec::with_capacity(spoken.len());
-        for ((((said, protocol), line), plan), (told, shown)) in
-            spoken.iter().zip(&relayed).zip(&mut dialogue.media).zip(&plans).zip(told.iter().zip(shown))
+        for (at, ((((said, protocol), line), plan), (told, shown))) in spoken
+            .iter()
+            .zip(&relayed)
+            .zip(&mut dialogue.media)
+            .zip(&plans)
+            .zip(told.iter().zip(shown))
+            .enumerate()
         {
             if !dialogue.answered
                 && let Some(side) = line.sides.get_mut(me)
@@ -168,8 +179,11 @@ impl Book {
                 side.keys.show(shown);
             }
             let pair = line.sides.get(other).and_then(|s| s.pair).filter(|_| protocol.is_some());
+            let is_muxed =
+                dialogue.answered && line.sides.get(other).is_some_and(|s| s.mux && s.pair.is_some());
             lines.push(self.out_line(said, pair, protocol.clone(), c.media_address, |rtp, rtcp| {
-                (if plan.required { rtp } else { rtcp }, plan.sent)
+                // Where it is muxed already there is no other port to speak of (RFC 5761 §5.1.1).
+                (if plan.required || plan.sent && is_muxed { rtp } else { rtcp }, plan.sent)
             }));
             let side = line.sides.get_mut(other);
             if let (Some(out), Some(side), Some(pair)) = (lines.last_mut(), side, pair) {
@@ -180,13 +194,22 @@ impl Book {
                 let with_ice = wants_ice(said, c.ice) && side.session.prepare_ice(self.config.keys);
                 if let Some(ours) = side.session.credentials().filter(|_| with_ice) {
                     let ports = [pair.rtp_port().port, pair.rtcp_port().port];
-                    let count = if plan.required { 1 } else { 2 };
+                    let count = if plan.required || plan.sent && is_muxed { 1 } else { 2 };
                     let ports = ports.get(..count).unwrap_or_default();
                     out.lite = c.ice_lite.forward;
                     out.ice = ice_lines(ours, out.ip, ports, false);
                 }
             } else if let Some(out) = lines.last_mut() {
                 out.class = *told;
+            }
+            if let (Some(out), Some(side)) = (lines.last_mut(), line.sides.get_mut(other))
+                && dialogue.answered
+            {
+                out.mid = side.mid.clone();
+            }
+            if let Some(side) = line.sides.get_mut(other) {
+                let told = said.mid.clone().or_else(|| c.flags.generate_mid.then(|| number(at, &spoken)));
+                side.mid = side.mid.take().or(told);
             }
         }
         let ice: Vec<bool> = lines.iter().map(|line| !line.ice.is_empty()).collect();
@@ -402,6 +425,7 @@ impl Book {
             ice: Vec::new(),
             lite: false,
             mid: None,
+            offered: None,
             remove: false,
         }
     }
@@ -415,6 +439,15 @@ fn wants_ice(said: &Spoken, wanted: Option<Ice>) -> bool {
         None | Some(Ice::Default) => said.ice.is_some(),
     };
     asked && said.class != Class::Raw
+}
+
+/// What a section without a name is called with `generate-mid`: as [`crate::core::negotiate`] writes it.
+fn number(at: usize, spoken: &[Spoken]) -> Arc<[u8]> {
+    let mut number = at.saturating_add(1);
+    while spoken.iter().any(|s| s.mid.as_deref() == Some(number.to_string().as_bytes())) {
+        number = number.saturating_add(100);
+    }
+    number.to_string().into_bytes().into()
 }
 
 /// Tags that an offer tells: a party may have had no name before.
