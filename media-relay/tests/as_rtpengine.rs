@@ -43,7 +43,9 @@ fn seen(reply: &Value, names: &[&str]) -> Vec<String> {
             let number: u16 = rtcp.split(' ').next().unwrap().parse().unwrap();
             line = (if number == port { "a=rtcp:P" } else { "a=rtcp:P+1" }).to_owned();
         } else if line.starts_with("a=crypto:") {
-            line = line.split(" inline:").next().unwrap().to_owned();
+            let (before, key) = line.split_once(" inline:").unwrap();
+            let end = key.find(['=', '|']).unwrap_or(key.len());
+            line = format!("{before} KEY{}", &key[end..]);
         }
         if names.iter().any(|name| line.starts_with(name)) {
             out.push(line);
@@ -216,9 +218,40 @@ fn dialogues() -> Vec<(&'static str, Vec<Step>)> {
                         &json!({"SDES":plain["SDES"]}),
                     ),
                     &["a=crypto"],
-                    &["a=crypto:2 AES_CM_128_HMAC_SHA1_32"],
+                    &["a=crypto:2 AES_CM_128_HMAC_SHA1_32 KEY"],
                 ),
             ],
+        ),
+        (
+            "keys are written with padding and their life where that is asked (RFC 4568 §6.1)",
+            vec![
+                Step(
+                    command(
+                        "offer",
+                        "f",
+                        "",
+                        format!("{CALLER}m=audio 40000 RTP/AVP 0\r\n"),
+                        &json!({"transport-protocol":"RTP/SAVP","SDES":["pad","lifetime"]}),
+                    ),
+                    &["a=crypto:1 "],
+                    &["a=crypto:1 AEAD_AES_256_GCM KEY=|2^31"],
+                ),
+                Step(
+                    command(
+                        "offer",
+                        "g",
+                        "",
+                        format!("{CALLER}m=audio 40000 RTP/AVP 0\r\n"),
+                        &json!({"transport-protocol":"RTP/SAVP","flags":["SDES-lifetime"]}),
+                    ),
+                    &["a=crypto:1 "],
+                    &["a=crypto:1 AEAD_AES_256_GCM KEY|2^31"],
+                ),
+            ],
+        ),
+        (
+            "a command without a name is not known",
+            vec![Step(json!({"command":""}), &[], &["\"Unrecognized command\""])],
         ),
         (
             "protocols have the letters of their registration",

@@ -108,6 +108,8 @@ pub struct SdpCommand {
     pub sdes_off: bool,
     /// `SDES: pad`: the keys are written with the padding of base 64.
     pub sdes_pad: bool,
+    /// `SDES: lifetime`: our `a=crypto` lines name the life of their key, 2^31 packets (RFC 4568 §6.1).
+    pub sdes_lifetime: bool,
     /// `SDES: no-SUITE`: suites that are not used.
     pub sdes_no: Vec<Vec<u8>>,
     /// `SDES: only-SUITE`: no others are used.

@@ -96,6 +96,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             tos: c.4,
             sdes_off: bit(0),
             sdes_pad: bit(1),
+            sdes_lifetime: bit(2),
             sdes_no: Vec::new(),
             sdes_only: Vec::new(),
             rtcp_mux: RtcpMux {

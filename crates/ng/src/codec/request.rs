@@ -151,7 +151,7 @@ impl Fields {
     fn key(&mut self, key: &[u8], as_sent: &[u8], value: View<'_, '_>) {
         let sdp = &mut self.sdp;
         match key {
-            b"command" => self.command = some(value),
+            b"command" => self.command = value.text().map(|t| t.into_owned()),
             b"sdp" => sdp.sdp = bytes(value),
             b"call-id" => sdp.call_id = bytes(value),
             b"from-tag" => sdp.from_tag = bytes(value),
@@ -399,6 +399,7 @@ fn sdes(word: &[u8], sdp: &mut SdpCommand) -> bool {
     match word {
         off if says_off(off) => sdp.sdes_off = true,
         b"pad" => sdp.sdes_pad = true,
+        b"lifetime" => sdp.sdes_lifetime = true,
         _ => match (word.strip_prefix(b"no-"), word.strip_prefix(b"only-")) {
             (Some(suite), _) => named(&mut sdp.sdes_no, suite),
             (_, Some(suite)) => named(&mut sdp.sdes_only, suite),
@@ -593,7 +594,8 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     let mut mux = c.rtcp_mux;
     w.pair_list("rtcp-mux", RTCP_MUX.iter().filter(|(_, is)| *is(&mut mux)).map(|(name, _)| name));
     let with = |prefix: &'static [u8]| move |suite: &Vec<u8>| [prefix, suite].concat();
-    let words = [("off", c.sdes_off), ("pad", c.sdes_pad)].into_iter().filter(|(_, on)| *on);
+    let words = [("off", c.sdes_off), ("pad", c.sdes_pad), ("lifetime", c.sdes_lifetime)];
+    let words = words.into_iter().filter(|(_, on)| *on);
     let words = words.map(|(word, _)| word.as_bytes().to_vec());
     let words = words.chain(c.sdes_no.iter().map(with(b"no-"))).chain(c.sdes_only.iter().map(with(b"only-")));
     w.pair_list("SDES", words);

@@ -16,7 +16,7 @@ use warp_sdp::Sdp;
 
 use super::call::{Call, Dialogue, MediaLine, MediaSide};
 use super::dialogues::{Style, check_lengths, find_for_answer, parse, refused, say};
-use super::keyring::{Keyring, may_use};
+use super::keyring::{Keyring, may_use, written};
 use super::offer::section;
 use super::session::{Session, Settled};
 use super::taken::Taken;
@@ -223,7 +223,7 @@ impl Book {
             (if mux { rtp } else { rtcp }, mux)
         });
         let agreed = round.keys.get(i).and_then(|k| k.asker.as_ref());
-        let mut keys: Vec<String> = agreed.map(|(_, ours)| ours.line(c.sdes_pad)).into_iter().collect();
+        let mut keys: Vec<String> = agreed.map(|(_, ours)| written(ours, c)).into_iter().collect();
         let session = asker.map(|s| &s.session);
         if let Some(active) = session.and_then(Session::active).filter(|_| offer.class == Class::Dtls) {
             keys = self.certificate_lines(if active { Setup::Active } else { Setup::Passive });

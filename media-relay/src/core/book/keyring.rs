@@ -105,6 +105,12 @@ fn set(key: &mut Option<Key>, line: &CryptoLine, make: fn(&CryptoLine) -> Option
     }
 }
 
+/// How a line of ours is written: with padding, with its life, as the command wants.
+pub(super) fn written(line: &CryptoLine, c: &SdpCommand) -> String {
+    let life = if c.sdes_lifetime { "|2^31" } else { "" };
+    format!("{}{life}", line.line(c.sdes_pad))
+}
+
 fn new_line(tag: u32, suite: Suite, keys: KeySource) -> Option<CryptoLine> {
     let mut master = vec![0; suite.master_len()];
     (keys.0)(&mut master).then_some(())?;

@@ -14,7 +14,7 @@ use warp_sdp::Sdp;
 use super::Book;
 use super::call::{Call, Dialogue, MediaLine, Offer};
 use super::dialogues::{Style, check_lengths, find_for_offer, parse, refused, say};
-use super::keyring::{Keyring, suites};
+use super::keyring::{Keyring, suites, written};
 use super::quality::QualityLog;
 use super::taken::Taken;
 use crate::core::codecs::{codecs, kept_formats};
@@ -174,7 +174,7 @@ impl Book {
                     side.session.prepare_ice(self.config.keys);
                 }
             }
-            let keys: Vec<String> = shown.iter().map(|key| key.line(c.sdes_pad)).collect();
+            let keys: Vec<String> = shown.iter().map(|key| written(key, c)).collect();
             if let Some(side) = line.sides.get_mut(other).filter(|_| !shown.is_empty()) {
                 side.keys.show(shown);
             }
