@@ -460,7 +460,9 @@ fn message_address(s: &str, least: usize) -> Option<String> {
     if digits.len() < least || digits.starts_with('0') {
         return None;
     }
-    warp_policy::messaging::optout::number(s.as_bytes()).map(|number| number.to_string())
+    static PLAN: std::sync::LazyLock<warp_policy::NumberPlan> =
+        std::sync::LazyLock::new(warp_policy::NumberPlan::seed);
+    warp_policy::messaging::optout::number(&PLAN, s.as_bytes(), false).map(|number| number.to_string())
 }
 
 fn slug(s: &str) -> Option<String> {

@@ -357,6 +357,8 @@ impl Resource for Messages {
 /// Errors of messages that the SMSC itself ended (RFC 0052).
 const OPTED_OUT: i32 = 901;
 const QUIET: i32 = 902;
+const GONE: i32 = 903;
+const OVERTAKEN: i32 = 904;
 
 /// What became of a message, in one sentence.
 fn explained(row: &MessageRow) -> String {
@@ -399,6 +401,12 @@ fn explained(row: &MessageRow) -> String {
             format!(
                 "It was not sent: its recipient opted out of messages from this sender after it was taken{paid}."
             )
+        }
+        "rejected" if !had && row.error == Some(GONE) => {
+            format!("It was not sent: its account is gone, so that nobody knows whether it may go now{paid}.")
+        }
+        "rejected" if !had && row.error == Some(OVERTAKEN) => {
+            format!("It was not sent: it confirms what its recipient has taken back since{paid}.")
         }
         "rejected" if !had && row.error == Some(QUIET) => {
             format!(

@@ -321,12 +321,13 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     let (scope, who) = (Scope::Campaign(7), 12_025_550_100);
     let mut list = OptOuts::default();
     let t = Wall;
-    let react = |list: &OptOuts, keyword, at| list.react(keyword, scope, who, t(at), 42);
+    let react = |list: &OptOuts, keyword, at| list.react(keyword, (scope, who), None, t(at), 42);
     assert_eq!(react(&list, Keyword::Yes, 1), None, "a yes to a question");
     assert_eq!(react(&list, Keyword::Help, 1).map(|r| (r.entry, r.answer)), Some((None, Confirmation::Help)));
     assert_eq!(
-        react(&list, Keyword::Start, 1).map(|r| (r.entry, r.answer)),
-        Some((None, Confirmation::OptedIn))
+        react(&list, Keyword::Start, 1).map(|r| (r.entry.map(|e| e.out), r.answer)),
+        Some((Some(false), Confirmation::OptedIn)),
+        "a STOP may be known elsewhere"
     );
     let stop = react(&list, Keyword::Stop, 2).expect("a reaction");
     let entry = Entry { scope, recipient: who, out: true, at: t(2), message: 42 };
@@ -336,7 +337,18 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     assert_eq!(list.forbids(&[Scope::Number(1, 1), scope], who), Some(entry));
     assert_eq!(list.forbids(&[Scope::Campaign(8)], who), None, "another campaign");
     assert_eq!(list.forbids(&[scope], who + 1), None, "another recipient");
-    assert_eq!(react(&list, Keyword::Stop, 3).map(|r| (r.entry, r.answer)), Some((None, Confirmation::None)));
+    assert_eq!(
+        react(&list, Keyword::Stop, 3).map(|r| (r.entry, r.answer)),
+        Some((Some(Entry { at: t(3), ..entry }), Confirmation::None)),
+        "a START may be known elsewhere"
+    );
+    // What is not in the list yet counts as said; of two the newer one.
+    let pending = Some(Entry { out: false, at: t(4), ..entry });
+    let stop = list.react(Keyword::Stop, (scope, who), pending, t(3), 42).expect("a reaction");
+    assert_eq!((stop.entry.map(|e| e.at), stop.answer), (Some(t(4)), Confirmation::OptedOut));
+    let older = Some(Entry { out: false, at: t(1), ..entry });
+    let stop = list.react(Keyword::Stop, (scope, who), older, t(3), 42).expect("a reaction");
+    assert_eq!(stop.answer, Confirmation::None);
     assert_eq!(react(&list, Keyword::Help, 3).map(|r| r.answer), Some(Confirmation::Help));
     for keyword in [Keyword::Yes, Keyword::Start] {
         let start = react(&list, keyword, 4).expect("a reaction");
@@ -349,17 +361,42 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     assert_eq!(list.entries().len(), 1);
 }
 
+/// One meaning: what routes and prices read.
 #[test]
-fn a_number_is_the_same_with_and_without_plus_and_with_and_without_the_1_of_its_plan() {
-    for same in ["+12025550100", "12025550100", "2025550100"] {
-        assert_eq!(optout::number(same.as_bytes()), Some(12_025_550_100), "{same}");
+fn a_number_is_in_the_list_as_it_is_routed_however_it_is_written() {
+    let plan = NumberPlan::seed();
+    for (text, international, value) in [
+        ("+12025550100", false, 12_025_550_100),
+        ("12025550100", true, 12_025_550_100),
+        ("12025550100", false, 12_025_550_100),
+        ("2025550100", false, 12_025_550_100),
+        // Of Denmark and Norway, where the address says that it has its code.
+        ("+4522345678", false, 4_522_345_678),
+        ("4522345678", true, 4_522_345_678),
+        ("+4721234567", false, 4_721_234_567),
+        // A short code is what it is.
+        ("12345", false, 12_345),
+        ("80808", true, 80_808),
+    ] {
+        assert_eq!(optout::number(&plan, text.as_bytes(), international), Some(value), "{text}");
+        if let Ok(routed) = warp_policy::messaging::recipient(&plan, text.as_bytes(), international) {
+            assert_eq!(routed.as_u64(), value, "{text}");
+        }
     }
-    // A plus says that it is whole; ten digits that are no number of the plan are whole as well.
-    for (text, value) in [("+4921234567", 4_921_234_567), ("1512345678", 1_512_345_678), ("12345", 12_345)] {
-        assert_eq!(optout::number(text.as_bytes()), Some(value), "{text}");
+    for none in ["", "+", "ACME", "1234567890123456", "12 34", "++1", "012"] {
+        assert_eq!(optout::number(&plan, none.as_bytes(), false), None, "{none}");
     }
-    for none in ["", "+", "ACME", "1234567890123456", "12 34", "++1"] {
-        assert_eq!(optout::number(none.as_bytes()), None, "{none}");
+}
+
+#[test]
+fn a_short_code_is_a_sender_and_no_recipient_of_the_list() {
+    assert!(
+        optout::may_be_listed(100, 10_000) && optout::may_be_listed(999_999_999_999_999, 999_999_999_999_999)
+    );
+    for (sender, recipient) in
+        [(99, 10_000), (100, 9_999), (1_000_000_000_000_000, 10_000), (100, 1_000_000_000_000_000)]
+    {
+        assert!(!optout::may_be_listed(sender, recipient), "{sender} {recipient}");
     }
 }
 

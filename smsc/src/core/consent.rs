@@ -5,13 +5,13 @@
 //!
 //! Only where accounts are kept: Jasmin looks at no text, and neither does the launch profile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::{E164, Mono, Now, Wall};
 use warp_policy::NumberPlan;
-use warp_policy::messaging::optout::{Confirmation, Entries, number};
+use warp_policy::messaging::optout::{Confirmation, Entries, may_be_listed, number};
 use warp_policy::messaging::{Entry, Keywords, OptOuts, QuietHours, Scope, Zones};
 use warp_smpp::Status;
 use warp_smpp::pdu::{self, Address};
@@ -35,11 +35,72 @@ pub const QUIET: Status = Status(0x0451);
 pub const OPTED_OUT_ERROR: u16 = 901;
 /// The error of marketing that was taken, and whose validity ends within quiet hours.
 pub const QUIET_ERROR: u16 = 902;
+/// The error of a message that nobody can look at again: its account is gone, and with it whether it is marketing.
+pub const GONE_ERROR: u16 = 903;
+/// The error of a confirmation that is not true any more.
+pub const OVERTAKEN_ERROR: u16 = 904;
 
 /// Who was answered of late, at most: further ones are not answered until there is room again.
 const ANSWERED: usize = 10_000;
+/// The same for one customer, so that a flood for one takes no answers from the others.
+const ANSWERED_FOR_ONE: usize = 1_000;
 /// How long nobody is told the same again.
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// How long a confirmation is worth something.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(300);
+
+/// An answer of a kind to a recipient of a sender.
+type Told = (Scope, u64, Confirmation);
+
+/// Who was told what of late: two machines that answer one another stop so.
+#[derive(Debug, Default)]
+struct Answered {
+    until: HashMap<Told, Mono>,
+    /// The same in the order of their ends, which is that of their beginnings.
+    order: VecDeque<(Mono, Told)>,
+    shares: HashMap<u128, usize>,
+}
+
+fn customer_of(scope: Scope) -> u128 {
+    match scope {
+        Scope::Number(id, _) | Scope::Campaign(id) | Scope::Brand(id) => id,
+    }
+}
+
+impl Answered {
+    /// Whether this may be said: it was not a moment ago, and it can be remembered. It is remembered.
+    fn may(&mut self, told: Told, now: Mono) -> bool {
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            let Some((until, old)) = self.order.pop_front() else { break };
+            if self.until.get(&old) == Some(&until) {
+                self.forget(old);
+            }
+        }
+        let share = self.shares.entry(customer_of(told.0)).or_default();
+        // What was forgotten before its end is still in the order.
+        if self.until.contains_key(&told) || *share >= ANSWERED_FOR_ONE || self.order.len() >= ANSWERED {
+            return false;
+        }
+        *share = share.saturating_add(1);
+        let until = now + AGAIN_AFTER;
+        self.until.insert(told, until);
+        self.order.push_back((until, told));
+        true
+    }
+
+    /// It was not said after all.
+    fn forget(&mut self, told: Told) {
+        let customer = customer_of(told.0);
+        if self.until.remove(&told).is_some()
+            && let Some(share) = self.shares.get_mut(&customer)
+        {
+            *share = share.saturating_sub(1);
+            if *share == 0 {
+                self.shares.remove(&customer);
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Consent {
@@ -49,11 +110,12 @@ pub(super) struct Consent {
     keywords: Keywords,
     hours: QuietHours,
     plan: NumberPlan,
-    /// Entries on their way to the disk.
-    pending: HashMap<usize, Entry>,
+    /// Entries on their way to the disk, each with what was answered to it.
+    pending: HashMap<usize, (Entry, Option<Told>)>,
+    /// Of a pair the places of those, in order.
+    of_pair: HashMap<(Scope, u64), Vec<usize>>,
     next: usize,
-    /// Who was told of help, or that messages come, of late: two machines that answer one another stop so.
-    answered: HashMap<(Scope, u64), Mono>,
+    answered: Answered,
 }
 
 impl Default for Consent {
@@ -65,8 +127,9 @@ impl Default for Consent {
             hours: QuietHours::default(),
             plan: NumberPlan::seed(),
             pending: HashMap::new(),
+            of_pair: HashMap::new(),
             next: 0,
-            answered: HashMap::new(),
+            answered: Answered::default(),
         }
     }
 }
@@ -100,28 +163,63 @@ impl Consent {
         }
     }
 
-    /// Whether somebody was told the same a moment ago, or nobody can be remembered any more.
-    fn was_answered(&mut self, scope: Scope, recipient: u64, now: Mono) -> bool {
-        if self.answered.len() >= ANSWERED {
-            self.answered.retain(|_, until| *until > now);
-        }
-        let pair = (scope, recipient);
-        if self.answered.get(&pair).is_some_and(|until| *until > now) || self.answered.len() >= ANSWERED {
-            return true;
-        }
-        self.answered.insert(pair, now + AGAIN_AFTER);
-        false
+    /// What was said last of a pair and is not durable yet.
+    fn pending(&self, scope: Scope, recipient: u64) -> Option<Entry> {
+        let last = self.of_pair.get(&(scope, recipient))?.last()?;
+        self.pending.get(last).map(|(entry, _)| *entry)
     }
+
+    /// An entry is on its way no more.
+    fn arrived(&mut self, place: usize) -> Option<(Entry, Option<Told>)> {
+        let (entry, told) = self.pending.remove(&place)?;
+        let pair = (entry.scope, entry.recipient);
+        if let Some(places) = self.of_pair.get_mut(&pair) {
+            places.retain(|other| *other != place);
+            if places.is_empty() {
+                self.of_pair.remove(&pair);
+            }
+        }
+        Some((entry, told))
+    }
+
+    /// Whether a confirmation of this text says something else than was said last.
+    fn contradicts(&self, text: &[u8], scope: Scope, recipient: u64) -> bool {
+        let said = self.pending(scope, recipient).or_else(|| self.list.last(scope, recipient));
+        let has = |part: &str| text.windows(part.len()).any(|w| w == part.as_bytes());
+        said.is_some_and(|entry| if entry.out { has(IN_WORDS) } else { has(OUT_WORDS) })
+    }
+
+    /// What a sender is called in the list. Its own number is compared as the country writes it, whatever the address says of it: both
+    /// sides of a message leave its 1 away.
+    fn sender(&self, address: &Address<'_>) -> Option<u64> {
+        number(&self.plan, address.text, false)
+    }
+
+    /// What a handset is called in the list: as routes and prices read it.
+    fn handset(&self, address: &Address<'_>) -> Option<u64> {
+        number(&self.plan, address.text, address.ton == 1)
+    }
+}
+
+/// Whether a sender looks like a number and is none as we read it: seven digits and more with something between or around them that is no
+/// letter. Nobody could be sure that it is not the one that was refused.
+fn is_disguised(source: &[u8]) -> bool {
+    let plain = source.strip_prefix(b"+").unwrap_or(source);
+    let digits = source.iter().filter(|b| b.is_ascii_digit()).count();
+    let has_letter = source.iter().any(|b| b.is_ascii_alphabetic());
+    digits >= 7
+        && !has_letter
+        && (!plain.iter().all(u8::is_ascii_digit) || plain.len() > 15 || plain.starts_with(b"0"))
 }
 
 impl Core {
     /// Whether a message may go, and when at the earliest: marketing waits for the end of the recipient's quiet hours.
-    /// Errors: [`OPTED_OUT`], [`QUIET`].
+    /// Errors: [`OPTED_OUT`], [`QUIET`], ESME_RINVSRCADR: a number in a form that cannot be compared.
     pub(super) fn allowed(
         &self,
         account: usize,
-        source: &[u8],
-        destination: &[u8],
+        source: &Address<'_>,
+        destination: &Address<'_>,
         times: &Times,
         now: Now,
     ) -> Result<Wall, Status> {
@@ -129,12 +227,19 @@ impl Core {
         let Some(config) = self.config.accounts.get(account).filter(|_| self.config.recorded) else {
             return Ok(times.not_before);
         };
+        if is_disguised(source.text) {
+            return Err(Status::RINVSRCADR);
+        }
         if self.consent.list.is_empty() && !config.marketing {
             return Ok(times.not_before);
         }
-        let Some(recipient) = number(destination) else { return Ok(times.not_before) };
-        if let Some(sender) = number(source)
-            && self.consent.list.forbids(&[Scope::Number(config.customer, sender)], recipient).is_some()
+        let Some(recipient) = self.consent.handset(destination) else { return Ok(times.not_before) };
+        // Ten digits may be meant with the code of another country: who opted out of either is left alone.
+        let senders = [self.consent.sender(source), self.consent.handset(source)];
+        if senders
+            .into_iter()
+            .flatten()
+            .any(|n| self.consent.list.forbids(&[Scope::Number(config.customer, n)], recipient).is_some())
         {
             self.metrics.consent.inc(Consented::OptedOut);
             return Err(OPTED_OUT);
@@ -167,17 +272,31 @@ impl Core {
     /// not go now.
     pub(super) fn still_allowed(&mut self, key: Key, now: Now) -> bool {
         let Some(message) = self.store.get(key).filter(|_| self.config.recorded) else { return true };
-        // What is answered to a keyword is wanted, and nobody pays for it.
-        if message.terms.as_ref().is_none_or(|terms| terms.ban == 0) {
-            return true;
+        let Some(terms) = message.terms.as_ref() else { return true };
+        let Some(pdu) = message_of(&message.body) else { return true };
+        // What is answered to a keyword is wanted, and nobody pays for it; while it is true.
+        if terms.ban == 0 {
+            let pair = self.consent.sender(&pdu.source).zip(self.consent.handset(&pdu.destination));
+            let overtaken = pair.is_some_and(|(sender, recipient)| {
+                let scope = Scope::Number(terms.customer, sender);
+                self.consent.contradicts(pdu.short_message, scope, recipient)
+            });
+            if overtaken {
+                let state = MessageState::Rejected;
+                self.finish(key, Outcome { state, error: OVERTAKEN_ERROR, at: now.wall });
+            }
+            return !overtaken;
         }
-        let marketing = self.config.accounts.get(message.account()).is_some_and(|a| a.marketing);
-        if self.consent.list.is_empty() && !marketing {
+        let Some(config) = self.config.accounts.get(message.account()) else {
+            let state = MessageState::Rejected;
+            self.finish(key, Outcome { state, error: GONE_ERROR, at: now.wall });
+            return false;
+        };
+        if self.consent.list.is_empty() && !config.marketing {
             return true;
         }
         let times = Times { not_before: now.wall, expires: message.expires };
-        let Some(pdu) = message_of(&message.body) else { return true };
-        let verdict = self.allowed(message.account(), pdu.source.text, pdu.destination.text, &times, now);
+        let verdict = self.allowed(message.account(), &pdu.source, &pdu.destination, &times, now);
         let (error, at) = match verdict {
             Ok(at) if at <= now.wall => return true,
             Ok(at) => {
@@ -188,7 +307,8 @@ impl Core {
                 self.store.set_due(key, at);
                 return false;
             }
-            Err(OPTED_OUT) => (OPTED_OUT_ERROR, now.wall),
+            // It was taken in this form before that was looked at.
+            Err(OPTED_OUT | Status::RINVSRCADR) => (OPTED_OUT_ERROR, now.wall),
             Err(_) => (QUIET_ERROR, now.wall),
         };
         self.finish(key, Outcome { state: MessageState::Rejected, error, at });
@@ -198,9 +318,8 @@ impl Core {
     /// A message of a handset was taken: when it is a keyword, what it asks for is done.
     pub(super) fn keyword(&mut self, message: u128, account: usize, pdu: &pdu::Message<'_>, now: Now) {
         let Some(config) = self.config.accounts.get(account).filter(|_| self.config.recorded) else { return };
-        let (Some(sender), Some(recipient)) = (number(pdu.destination.text), number(pdu.source.text)) else {
-            return;
-        };
+        let pair = self.consent.sender(&pdu.destination).zip(self.consent.handset(&pdu.source));
+        let Some((sender, recipient)) = pair.filter(|(s, r)| may_be_listed(*s, *r)) else { return };
         if part_of(pdu).is_some_and(|part| part.total > 1) {
             return;
         }
@@ -208,25 +327,23 @@ impl Core {
         let Some(keyword) = text.as_deref().and_then(|text| self.consent.keywords.read(text)) else { return };
         let customer = config.customer;
         let scope = Scope::Number(customer, sender);
-        let about = |entry: &&Entry| entry.scope == scope && entry.recipient == recipient;
-        let Some(reaction) = self.consent.list.react(keyword, scope, recipient, now.wall, message) else {
+        let pending = self.consent.pending(scope, recipient);
+        let pair = (scope, recipient);
+        let Some(reaction) = self.consent.list.react(keyword, pair, pending, now.wall, message) else {
             return;
         };
-        // The same was said a moment ago, and is on its way to the disk.
-        if reaction.entry.is_some_and(|entry| {
-            self.consent.pending.values().filter(about).any(|pending| pending.out == entry.out)
-        }) {
-            return;
-        }
-        let again = reaction.entry.is_none() && reaction.answer != Confirmation::None;
-        if !(again && self.consent.was_answered(scope, recipient, now.mono)) {
-            self.confirm(account, pdu, reaction.answer, now);
+        let told = (scope, recipient, reaction.answer);
+        let told = (reaction.answer != Confirmation::None && self.consent.answered.may(told, now.mono))
+            .then_some(told);
+        if told.is_some() {
+            self.confirm(account, pair, reaction.answer, now);
         }
         if let Some(entry) = reaction.entry {
             self.metrics.consent.inc(if entry.out { Consented::Stop } else { Consented::Start });
             self.consent.next = self.consent.next.wrapping_add(1);
             let place = self.consent.next;
-            self.consent.pending.insert(place, entry);
+            self.consent.pending.insert(place, (entry, told));
+            self.consent.of_pair.entry(pair).or_default().push(place);
             let (out, at) = (entry.out, entry.at);
             let record = Record::Consent { id: message, customer, sender, recipient, out, at };
             // It goes the way of the message: when the disk takes neither, the vendor brings both again.
@@ -236,40 +353,44 @@ impl Core {
 
     /// An entry is durable: it counts.
     pub(super) fn consented(&mut self, place: usize) {
-        if let Some(entry) = self.consent.pending.remove(&place) {
+        if let Some((entry, _)) = self.consent.arrived(place) {
             self.consent.list.apply(entry);
         }
     }
 
-    /// An entry could not be kept.
+    /// An entry could not be kept, nor could what was answered to it.
     pub(super) fn not_consented(&mut self, place: usize) {
-        self.consent.pending.remove(&place);
+        if let Some((_, Some(told))) = self.consent.arrived(place) {
+            self.consent.answered.forget(told);
+        }
     }
 
     /// Answers a keyword: one message the other way, which nobody pays for. Without a route or a price it is not sent, and that is counted.
-    fn confirm(&mut self, account: usize, asked: &pdu::Message<'_>, answer: Confirmation, now: Now) {
+    fn confirm(&mut self, account: usize, (scope, to): (Scope, u64), answer: Confirmation, now: Now) {
         let brand = self.config.accounts.get(account).map(|a| a.brand.as_str()).unwrap_or_default();
         let Some(text) = words(answer, brand) else { return };
         let mut octets = Vec::new();
         let coding = encode_best(&text, &mut octets);
-        let kind = |text: &[u8]| Address { ton: u8::from(text.len() > 6), npi: 1, text: &[] };
-        let (from, to) = (asked.destination.text, asked.source.text);
-        let digits = |text: &'_ [u8]| text.strip_prefix(b"+").unwrap_or(text).to_vec();
-        let (from, to) = (digits(from), digits(to));
+        let Scope::Number(customer, from) = scope else { return };
+        // Both as they are in the list: whole numbers, however the vendor wrote them; a short code is of no country (SMPP 3.4 §5.2.5).
+        let kind = |digits: &str| Address { ton: u8::from(digits.len() > 6), npi: 1, text: &[] };
+        let (from, to) = (from.to_string(), to.to_string());
+        let expires = now.wall.plus(CONFIRMED_WITHIN);
+        let validity = warp_smpp::time::absolute(expires);
         let reply = pdu::Message {
-            source: Address { text: &from, ..kind(&from) },
-            destination: Address { text: &to, ..kind(&to) },
+            source: Address { text: from.as_bytes(), ..kind(&from) },
+            destination: Address { text: to.as_bytes(), ..kind(&to) },
+            validity: &validity,
             data_coding: coding.0,
             short_message: &octets,
             ..pdu::Message::default()
         };
         let id = self.new_id(now.wall);
         let way = self.route_mt(account, &reply, &[], id, now).ok_or(Status::RINVDSTADR);
-        let priced = way.and_then(|way| self.price(account, way, &to, 1));
+        let priced = way.and_then(|way| self.price(account, way, to.as_bytes(), 1));
         let (Ok((way, price)), Ok(body)) = (priced, body_of(&reply)) else {
             return self.metrics.consent.inc(Consented::Unanswered);
         };
-        let customer = self.config.accounts.get(account).map_or(0, |a| a.customer);
         let terms = Terms {
             customer,
             parts: 1,
@@ -277,13 +398,18 @@ impl Core {
             buy: price.map(|price| price.asked()),
             ..Terms::default()
         };
-        let times = Times { not_before: now.wall, expires: now.wall.plus(self.config.limits.validity) };
+        let times = Times { not_before: now.wall, expires };
         self.metrics.consent.inc(Consented::Answered);
         let flags = (3, 0);
         let terms = Some(Box::new(terms));
         self.place((id, 0), account, way, flags, &times, body, None, terms, Waits::Nobody, now);
     }
 }
+
+/// What only the answer to a STOP says.
+const OUT_WORDS: &str = "You are opted out";
+/// What only the answer to a START says.
+const IN_WORDS: &str = "You get messages from this number again";
 
 /// What is said, in one segment: the brand, and nothing that sells. `None`: nothing is.
 fn words(answer: Confirmation, brand: &str) -> Option<String> {
@@ -298,13 +424,11 @@ fn words(answer: Confirmation, brand: &str) -> Option<String> {
         Confirmation::None => return None,
         Confirmation::OptedOut => {
             format!(
-                "{brand}: You are opted out and will get no more messages from this number. Reply START to get them again."
+                "{brand}: {OUT_WORDS} and will get no more messages from this number. Reply START to get them again."
             )
         }
         Confirmation::OptedIn => {
-            format!(
-                "{brand}: You get messages from this number again. Reply HELP for help, STOP to end them."
-            )
+            format!("{brand}: {IN_WORDS}. Reply HELP for help, STOP to end them.")
         }
         Confirmation::Help => {
             format!(

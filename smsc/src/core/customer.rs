@@ -264,7 +264,7 @@ impl Core {
         }
         let to = self.recipient(&pdu.destination)?;
         let wanted = times.not_before;
-        times.not_before = self.allowed(account, pdu.source.text, pdu.destination.text, &times, now)?;
+        times.not_before = self.allowed(account, &pdu.source, &pdu.destination, &times, now)?;
         let held_back = times.not_before != wanted;
         // No route. It is found by the number that it is for, however that is written.
         let routed = pdu::Message { destination: to.address(&pdu.destination), ..*pdu };

@@ -103,8 +103,11 @@ impl Core {
         if state.senders.as_ref().is_some_and(|own| !own.owns(message.from.as_bytes())) {
             return Err(Refusal::Source(String::new()));
         }
-        let consent =
-            |status| if status == super::consent::QUIET { Refusal::Quiet } else { Refusal::OptedOut };
+        let consent = |status| match status {
+            super::consent::QUIET => Refusal::Quiet,
+            super::consent::OPTED_OUT => Refusal::OptedOut,
+            other => wrong(other, message),
+        };
         let id = self.new_id(now.wall);
         // All parts go the same way, by the whole text.
         let whole = whole(message);
@@ -157,7 +160,7 @@ impl Core {
             };
             let mut times = super::customer::check(&pdu, now.wall, limits.validity, limits.validity_max)
                 .map_err(|status| wrong(status, message))?;
-            let allowed = self.allowed(account, pdu.source.text, pdu.destination.text, &times, now);
+            let allowed = self.allowed(account, &pdu.source, &pdu.destination, &times, now);
             let at = allowed.map_err(consent)?;
             held_back |= at != times.not_before;
             times.not_before = at;

@@ -49,6 +49,8 @@ mod tests_field;
 #[cfg(test)]
 mod tests_multi;
 #[cfg(test)]
+mod tests_optout;
+#[cfg(test)]
 mod tests_pricing;
 #[cfg(test)]
 mod tests_restart;

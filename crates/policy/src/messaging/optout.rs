@@ -7,6 +7,9 @@ use std::collections::HashMap;
 
 use warp_model::Wall;
 
+use super::recipient;
+use crate::NumberPlan;
+
 /// What a text asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keyword {
@@ -120,14 +123,14 @@ pub struct OptOuts {
 /// What is done about a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// The entry that is to be kept; `None`: nothing changes.
+    /// The entry that is to be kept; `None`: nothing was said of what may come.
     pub entry: Option<Entry>,
     /// What the recipient is answered.
     pub answer: Confirmation,
 }
 
 /// What a recipient is answered, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Confirmation {
     /// Nothing: it has opted out already, and was told so.
     None,
@@ -148,16 +151,26 @@ pub struct Entries {
     pub entries: Vec<Entry>,
 }
 
-/// The number of a handset or of a sender, as digits: with or without plus, and of the North American plan with or without its 1, because
-/// carriers and customers write both (`ref/telecom-domain.md` §1). `None`: no number.
-pub fn number(address: &[u8]) -> Option<u64> {
+/// What a number is called in the list: the number that routes and prices read ([`recipient`]), country code included, so that however it
+/// is written it is one; what is no number of the plan (a short code) by its digits. `international`: the address says that it has its
+/// country code (SMPP 3.4 §5.2.5, TON 1). `None`: no digits, more than 15 of them, or a 0 in front.
+pub fn number(plan: &NumberPlan, address: &[u8], international: bool) -> Option<u64> {
     let digits = address.strip_prefix(b"+").unwrap_or(address);
-    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.len() > 15 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    let is_national = matches!(digits, [b'2'..=b'9', _, _, b'2'..=b'9', _, _, _, _, _, _]);
-    Some(if is_national && address.len() == 10 { value.saturating_add(10_000_000_000) } else { value })
+    // Who says that it has a code and writes none means the number without.
+    let read = recipient(plan, address, international).or_else(|_| recipient(plan, address, false));
+    match read {
+        Ok(number) => Some(number.as_u64()),
+        Err(_) => std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| !digits.starts_with(b"0")),
+    }
+}
+
+/// Whether a pair may stand in the list: a sender of 3 to 15 digits, and a recipient of 5 to 15; a short code does not opt out.
+pub fn may_be_listed(sender: u64, recipient: u64) -> bool {
+    const MOST: u64 = 999_999_999_999_999;
+    (100..=MOST).contains(&sender) && (10_000..=MOST).contains(&recipient)
 }
 
 impl OptOuts {
@@ -179,26 +192,38 @@ impl OptOuts {
         scopes.iter().find_map(|scope| self.last.get(&(*scope, recipient)).filter(|entry| entry.out)).copied()
     }
 
-    /// What is done about a keyword of this recipient. The entry is not taken yet: first it is made durable, then [`OptOuts::apply`].
-    /// `None`: it is an ordinary message after all.
+    /// The last entry of a pair, and whether it is out or in.
+    pub fn last(&self, scope: Scope, recipient: u64) -> Option<Entry> {
+        self.last.get(&(scope, recipient)).copied()
+    }
+
+    /// What is done about a keyword of this recipient; `pending`: what it said last and is not in the list yet. Every STOP and START is
+    /// an entry, whatever is known: another one may be on its way that is not known here. What is known decides the answer only. An entry
+    /// is not older than what it follows, should the clock go back. It is not taken yet: first it is made durable, then
+    /// [`OptOuts::apply`]. `None`: it is an ordinary message after all.
     pub fn react(
         &self,
         keyword: Keyword,
-        scope: Scope,
-        recipient: u64,
+        (scope, recipient): (Scope, u64),
+        pending: Option<Entry>,
         at: Wall,
         message: u128,
     ) -> Option<Reaction> {
-        let is_out = self.forbids(&[scope], recipient).is_some();
+        let listed = self.last(scope, recipient);
+        let known = match (pending, listed) {
+            (Some(pending), Some(listed)) if listed.at > pending.at => Some(listed),
+            (pending, listed) => pending.or(listed),
+        };
+        let is_out = known.is_some_and(|entry| entry.out);
+        let at = known.map_or(at, |entry| entry.at.max(at));
         let entry = |out| Some(Entry { scope, recipient, out, at, message });
         Some(match (keyword, is_out) {
             (Keyword::Stop, false) => Reaction { entry: entry(true), answer: Confirmation::OptedOut },
-            (Keyword::Stop, true) => Reaction { entry: None, answer: Confirmation::None },
+            (Keyword::Stop, true) => Reaction { entry: entry(true), answer: Confirmation::None },
             (Keyword::Yes, false) => return None,
-            (Keyword::Start | Keyword::Yes, true) => {
+            (Keyword::Start, _) | (Keyword::Yes, true) => {
                 Reaction { entry: entry(false), answer: Confirmation::OptedIn }
             }
-            (Keyword::Start, false) => Reaction { entry: None, answer: Confirmation::OptedIn },
             // Also for who never subscribed, and for who has opted out.
             (Keyword::Help, _) => Reaction { entry: None, answer: Confirmation::Help },
         })
