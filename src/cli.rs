@@ -5,6 +5,7 @@
 //! Errors go to stderr, each once, with a hint line where one helps.
 
 mod audit;
+mod beside;
 mod calls;
 pub(crate) mod client;
 mod config;
@@ -14,6 +15,7 @@ mod keys;
 mod ladder;
 mod messages;
 mod money;
+mod names;
 mod nouns;
 mod numbers;
 pub(crate) mod output;
@@ -68,6 +70,12 @@ impl Failure {
             said.map_or_else(|| line.to_owned(), |(to, rest)| format!("{blank}{to}: {rest}"))
         };
         self.message = self.message.split('\n').map(rename).collect::<Vec<_>>().join("\n");
+        self
+    }
+
+    /// The same, of the field or flag that it is about.
+    pub(crate) fn about(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message);
         self
     }
 
@@ -382,7 +390,37 @@ fn examine(args: &DoctorArgs, common: &Common) -> Result<u8, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::client::Client;
     use super::*;
+
+    /// An API that gives these answers in turn; what was asked comes back.
+    pub(super) fn api(answers: Vec<&'static str>) -> (Client, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), "k");
+        let asked = std::thread::spawn(move || {
+            let one = |answer: &str| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let length = answer.len();
+                let status = if answer == "502" { "502 Bad Gateway" } else { "200 OK" };
+                let text = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
+                );
+                stream.write_all(text.as_bytes()).unwrap();
+                String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
+            };
+            answers.into_iter().map(one).collect()
+        });
+        (client, asked)
+    }
 
     #[test]
     fn a_failure_speaks_of_what_was_typed() {

@@ -50,6 +50,7 @@ fn commands_of_the_docs_work() {
     std::os::unix::fs::symlink(root.join("loadtests"), dir.path().join("loadtests")).expect("link");
     let makefile = std::fs::read_to_string(root.join("Makefile")).expect("Makefile");
     let mut ran = 0;
+    let mut by_northwind = false;
     for page in pages(root) {
         let text = std::fs::read_to_string(&page).expect("page");
         for block in blocks(&text) {
@@ -80,10 +81,23 @@ fn commands_of_the_docs_work() {
                 String::from_utf8_lossy(&out.stderr),
                 stack::tail(&log)
             );
+            by_northwind |= String::from_utf8_lossy(&out.stdout).contains("Northwind Telecom is first of 1");
             ran += 1;
         }
     }
     assert!(ran >= 4, "only {ran} blocks found");
+    assert!(by_northwind, "the first customer's call has no vendor");
+    // What was made from nothing carries.
+    let said = |args: &[&str]| {
+        let mut warp = Command::new(env!("CARGO_BIN_EXE_warp"));
+        let out = warp.args(args).current_dir(dir.path()).output().expect("warp runs");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let message = poll_until(Duration::from_secs(10), || {
+        let list = said(&["messages", "list", "--customer", "Bakery"]);
+        list.contains("358401234567").then_some(list)
+    });
+    assert!(message.is_some(), "no message of the bakery");
 }
 
 /// The vendor of the quickstart: who asks whether it is there is told so, and the next call is answered as before.

@@ -5,7 +5,8 @@ use serde_json::Value;
 use warp_control_plane::noun::customer::CUSTOMER;
 
 use super::client::{Client, encoded};
-use super::nouns::{id_of, print_list};
+use super::names::id_of;
+use super::nouns::print_list;
 use super::when::When;
 use super::{Common, Failure};
 

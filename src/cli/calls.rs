@@ -229,11 +229,6 @@ impl Vendors {
         Self(slugs)
     }
 
-    /// The id of a slug; a text that is none is taken for an id.
-    fn id<'a>(&'a self, name: &'a str) -> &'a str {
-        self.0.iter().find(|(_, slug)| *slug == name).map_or(name, |(id, _)| id)
-    }
-
     /// The slug where it is known, the id otherwise, nothing where there is none.
     fn name(&self, id: &str) -> String {
         self.0.get(id).cloned().unwrap_or_else(|| id.to_owned())
@@ -246,36 +241,8 @@ impl Vendors {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::net::TcpListener;
-
+    use super::super::tests::api;
     use super::*;
-
-    /// An API that gives these answers in turn; what was asked comes back.
-    fn api(answers: Vec<&'static str>) -> (Client, std::thread::JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), "k");
-        let asked = std::thread::spawn(move || {
-            let one = |answer: &str| {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.push(byte[0]);
-                }
-                let length = answer.len();
-                let status = if answer == "502" { "502 Bad Gateway" } else { "200 OK" };
-                let text = format!(
-                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
-                );
-                stream.write_all(text.as_bytes()).unwrap();
-                String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
-            };
-            answers.into_iter().map(one).collect()
-        });
-        (client, asked)
-    }
 
     /// A call that began an hour ago is far down the list of begins when it ends; it is the next one by posting.
     #[test]

@@ -221,26 +221,6 @@ impl Client {
         Ok(found)
     }
 
-    /// The id of the row of `list` whose `field` is `name`. Errors: nothing has this name; several have it.
-    pub(crate) fn named(&self, list: &str, name: &str, prefix: &str, field: &str) -> Result<String, Failure> {
-        let what = list.rsplit('/').next().unwrap_or(list).trim_end_matches('s');
-        let mut found: Vec<String> = Vec::new();
-        self.walk(list, MOST, |row| {
-            if row[field] == name {
-                found.extend(row["id"].as_str().map(str::to_owned));
-            }
-            ControlFlow::Continue(())
-        })?;
-        let hint = || format!("its id ({prefix}…) or its {field}");
-        match found.len() {
-            0 => Err(Failure::new(format!("there is no {what} {name:?}")).with_code(2).hint(hint())),
-            1 => Ok(found.remove(0)),
-            _ => Err(Failure::new(format!("several are called {name:?}: {}", found.join(", ")))
-                .with_code(2)
-                .hint(format!("say which by its id ({prefix}…)"))),
-        }
-    }
-
     /// A file, as long as it takes; its length.
     pub(crate) fn download(&self, path: &str, to: &mut impl std::io::Write) -> Result<u64, Failure> {
         let unavailable = |why: String| Failure::new(format!("{}: {why}", self.base)).with_code(6);
@@ -266,6 +246,18 @@ impl Client {
     /// `data` of a request with a JSON body.
     pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         Ok(self.ok(method, path, "application/json", body.to_string().into_bytes())?["data"].take())
+    }
+
+    /// `data` of a change; of this version of the object and no later one, where it is given.
+    pub(crate) fn patch(&self, path: &str, version: Option<i64>, body: &Value) -> Result<Value, Failure> {
+        let Some(version) = version else { return self.json("PATCH", path, body) };
+        let request = ureq::http::Request::builder()
+            .method("PATCH")
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.key))
+            .header("Content-Type", "application/json")
+            .header("If-Match", format!("\"{version}\""));
+        Ok(self.good(self.run(request.body(body.to_string().into_bytes()))?)?["data"].take())
     }
 
     /// `data` of a POST that moves money, once per key.

@@ -10,6 +10,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, encoded};
+use super::nouns::Body;
+use super::nouns::fields::{forms_of, whole};
 use super::output::Output;
 use super::{Common, Failure};
 
@@ -23,6 +25,16 @@ pub(super) struct DecksArgs {
 enum DecksCommand {
     /// Decks with the version that is in force.
     List,
+    /// Make a deck, without prices yet: name='Retail A-Z', kind=az or us, currency=EUR.
+    Make {
+        #[command(flatten)]
+        body: Body,
+    },
+    /// Delete a deck that nothing sells or buys by.
+    Delete {
+        /// Name or id (deck_…).
+        deck: String,
+    },
     /// Versions of a deck, newest first.
     Versions {
         /// Name or id (deck_…).
@@ -148,6 +160,22 @@ pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     match &args.command {
         DecksCommand::List => list(&client, common),
+        DecksCommand::Make { body } => {
+            let body = body.read(&client, &forms_of("DeckInput"), "decks", None)?;
+            let made = client.json("POST", "/admin/rate-decks", &body)?;
+            Output::new(common, DECK).item(|| made.clone(), || fields(&made, DECK), || whole(&made, DECK));
+            Ok(0)
+        }
+        DecksCommand::Delete { deck } => {
+            let id = find(&client, Some(deck))?;
+            client.delete(&format!("/admin/rate-decks/{id}"))?;
+            Output::new(common, &["id", "deleted"]).item(
+                || json!({ "id": id, "deleted": true }),
+                || vec![id.clone(), true.to_string()],
+                || format!("deleted {id}"),
+            );
+            Ok(0)
+        }
         DecksCommand::Versions { deck } => versions(&client, common, deck),
         DecksCommand::Prices(args) => prices::run(&client, common, args),
         DecksCommand::Options { deck, clear } => remembered(&client, common, deck, *clear),

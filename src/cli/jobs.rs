@@ -9,8 +9,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{Client, encoded};
+use super::names::id_of;
+use super::nouns::Body;
 use super::nouns::fields::{forms_of, row, whole};
-use super::nouns::{Body, id_of};
 use super::output::Output;
 use super::{Common, Failure};
 use warp_control_plane::noun::job::JOB;
@@ -51,7 +52,7 @@ pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     match verb {
         Verb::Export { out, body } => {
-            let body = body.read(&client, &forms_of("CallExportInput"), "jobs")?;
+            let body = body.read(&client, &forms_of("CallExportInput"), "jobs", None)?;
             let job = client.either(|of| client.json("POST", &format!("{of}/calls/export"), &body))?;
             match out {
                 None => print(&job, common),

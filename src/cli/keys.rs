@@ -12,8 +12,9 @@ use warp_control_plane::store::{Store, StoreError};
 use warp_model::Wall;
 
 use super::client::{Client, encoded};
+use super::names::id_of;
 use super::nouns::fields::{forms_of, row, whole};
-use super::nouns::{Body, id_of, print_list};
+use super::nouns::{Body, print_list};
 use super::output::Output;
 use super::{Common, ConfigFile, Failure, config};
 use crate::config::Span;
@@ -90,7 +91,7 @@ pub(super) fn run(args: &KeysArgs, common: &Common) -> Result<u8, Failure> {
             );
         }
         Verb::Make { customer, body } => {
-            let body = body.read(&client, &forms_of("ApiKeyInput"), "keys")?;
+            let body = body.read(&client, &forms_of("ApiKeyInput"), "keys", None)?;
             let made = match list_of(&client, customer.as_deref())? {
                 Some(list) => client.json("POST", &list, &body)?,
                 None => client.either(|of| client.json("POST", &format!("{of}/keys"), &body))?,

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, MOST, encoded};
+use super::names;
 use super::output::Output;
 use super::{Common, Failure};
 
@@ -52,7 +53,7 @@ enum Verb {
         from: String,
         /// What is written in it.
         text: String,
-        /// The SMPP account that it goes by (sac_…); needed when there are several.
+        /// The SMPP account that it goes by, by id, name or system_id; needed when there are several.
         #[arg(long)]
         account: Option<String>,
         /// It is not sent before: a time by RFC 3339.
@@ -82,28 +83,31 @@ struct Filter {
     /// Only this way: from_customer or from_handset.
     #[arg(long)]
     direction: Option<String>,
-    /// Only messages of this SMPP account (sac_…).
+    /// Only messages of this SMPP account, by id, name or system_id.
     #[arg(long)]
     account: Option<String>,
-    /// Only messages of this customer (cus_…); operators only.
+    /// Only messages of this customer, by id or name; operators only.
     #[arg(long)]
     customer: Option<String>,
 }
 
 impl Filter {
     /// As the API takes it, each with & before it.
-    fn query(&self) -> String {
+    fn query(&self, client: &Client) -> Result<String, Failure> {
+        let id = |what: &Option<String>, prefix: &str| {
+            what.as_ref().map(|named| names::named(client, prefix, named)).transpose()
+        };
         let digits = |text: &String| text.strip_prefix('+').unwrap_or(text).to_owned();
         let all = [
             ("to", self.to.as_ref().map(digits)),
             ("from", self.from.as_ref().map(digits)),
             ("status", self.status.clone()),
             ("direction", self.direction.clone()),
-            ("account", self.account.clone()),
-            ("customer", self.customer.clone()),
+            ("account", id(&self.account, "sac")?),
+            ("customer", id(&self.customer, "cus")?),
         ];
         let given = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        given.map(|(name, value)| format!("&{name}={}", encoded(&value))).collect()
+        Ok(given.map(|(name, value)| format!("&{name}={}", encoded(&value))).collect())
     }
 }
 
@@ -127,17 +131,14 @@ pub(super) fn run(args: &MessagesArgs, common: &Common) -> Result<u8, Failure> {
         Verb::List { filter, limit } => {
             let out = Output::new(common, COLUMNS);
             let wanted = if *limit == 0 { usize::MAX } else { *limit };
+            let query = filter.query(&client)?;
             client.either(|of| {
                 let mut left = wanted;
-                client.walk(
-                    &format!("{of}/messages?sort=-created_at{}", filter.query()),
-                    wanted.min(MOST),
-                    |m| {
-                        print(&out, m);
-                        left -= 1;
-                        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                    },
-                )
+                client.walk(&format!("{of}/messages?sort=-created_at{query}"), wanted.min(MOST), |m| {
+                    print(&out, m);
+                    left -= 1;
+                    if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
             })?;
             Ok(0)
         }
@@ -148,6 +149,7 @@ pub(super) fn run(args: &MessagesArgs, common: &Common) -> Result<u8, Failure> {
             body.insert("to".into(), json!(to));
             body.insert("from".into(), json!(from));
             body.insert("text".into(), json!(text));
+            let account = account.as_ref().map(|named| names::named(&client, "sac", named)).transpose()?;
             let more = [
                 ("account_id", account.as_ref().map(|a| json!(a))),
                 ("send_at", at.as_ref().map(|a| json!(a))),
@@ -210,7 +212,7 @@ fn public_id(id: &str) -> String {
 
 fn tail(client: &Client, filter: &Filter, count: Option<u64>, common: &Common) -> Result<u8, Failure> {
     let out = Output::new(common, COLUMNS);
-    let query = filter.query();
+    let query = filter.query(client)?;
     // Behind the newest one that is there.
     let newest =
         client.either(|of| client.page(&format!("{of}/messages?sort=-created_at&limit=1{query}")))?;

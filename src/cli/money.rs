@@ -7,12 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, MOST, encoded};
+use super::names;
+use super::nouns::fields;
 use super::output::Output;
 use super::{Common, Failure};
 
 #[derive(Args, Debug)]
 pub(super) struct BalancesArgs {
-    /// Only this billing account (ban_…).
+    /// Only this billing account, by id or name.
     ban: Option<String>,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct LedgerArgs {
 enum LedgerVerb {
     /// Postings, newest first.
     List {
-        /// Only of this billing account (ban_…).
+        /// Only of this billing account, by id or name.
         #[arg(long)]
         ban: Option<String>,
         /// How many at most.
@@ -57,9 +59,10 @@ enum LedgerVerb {
 
 #[derive(Args, Debug)]
 struct Booking {
-    /// The billing account (ban_…).
+    /// The billing account, by id or name.
     ban: String,
     /// How much, in the account's currency: 25 or 25.50.
+    #[arg(allow_hyphen_values = true)]
     amount: String,
     #[command(flatten)]
     why: Why,
@@ -85,7 +88,7 @@ pub(super) struct LeasesArgs {
 enum LeasesVerb {
     /// Money of accounts that is lent to nodes, newest first.
     List {
-        /// Only of this billing account (ban_…).
+        /// Only of this billing account, by id or name.
         #[arg(long)]
         ban: Option<String>,
     },
@@ -101,11 +104,12 @@ enum LeasesVerb {
 
 pub(super) fn balances(args: &BalancesArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
+    let only = args.ban.as_ref().map(|ban| names::named(&client, "ban", ban)).transpose()?;
     let out = Output::new(common, &["ban_id", "customer_id", "mode", "balance", "held", "free", "currency"]);
     client
         .either(|base| {
             let mut bans = Vec::new();
-            match &args.ban {
+            match &only {
                 Some(ban) => bans.push(ban.clone()),
                 None => client.walk(&format!("{base}/bans"), MOST, |ban| {
                     bans.push(text(&ban, "id"));
@@ -189,7 +193,7 @@ pub(super) fn ledger(args: &LedgerArgs, common: &Common) -> Result<u8, Failure> 
     };
     match &args.verb {
         LedgerVerb::List { ban, limit } => {
-            let query = ban.as_ref().map_or(String::new(), |b| format!("?ban={}", encoded(b)));
+            let query = of_ban(&client, ban.as_deref())?;
             let all = client.either(|base| {
                 let mut all = Vec::new();
                 client.walk(&format!("{base}/ledger{query}"), MOST.min((*limit).max(1)), |p| {
@@ -217,8 +221,25 @@ pub(super) fn ledger(args: &LedgerArgs, common: &Common) -> Result<u8, Failure> 
 }
 
 fn book(client: &Client, booking: &Booking, what: &str, direction: Option<&str>) -> Result<Value, Failure> {
-    let ban = format!("/admin/bans/{}", encoded(&booking.ban));
+    let amount = &booking.amount;
+    if let Some(positive) = amount.strip_prefix('-').filter(|rest| fields::is_decimal(rest)) {
+        let message =
+            format!("AMOUNT: {amount} is less than 0, and amounts are what moves, never less than 0");
+        let hint =
+            format!("to take money from the account: warp ledger adjust {} {positive} --debit", booking.ban);
+        return Err(Failure::new(message).with_code(2).hint(hint));
+    }
+    let id = names::id(client, &["ban"], &booking.ban)?;
+    let ban = format!("/admin/bans/{}", encoded(&id));
     let currency = text(&client.get(&ban)?, "currency");
+    if !fields::is_decimal(amount) {
+        let message = format!("AMOUNT: {amount:?} is no number");
+        let hint = format!(
+            "{}, with a point before decimals and without a currency: the account's is {currency}",
+            fields::example_of(amount)
+        );
+        return Err(Failure::new(message).with_code(2).hint(hint));
+    }
     let mut body = json!({
         "amount": { "amount": booking.amount, "currency": currency },
         "reason": booking.why.reason,
@@ -268,7 +289,7 @@ pub(super) fn leases(args: &LeasesArgs, common: &Common) -> Result<u8, Failure> 
     };
     match &args.verb {
         LeasesVerb::List { ban } => {
-            let query = ban.as_ref().map_or(String::new(), |b| format!("?ban={}", encoded(b)));
+            let query = of_ban(&client, ban.as_deref())?;
             client.walk(&format!("/admin/leases{query}"), MOST, |lease| {
                 show(lease);
                 ControlFlow::Continue(())
@@ -282,10 +303,42 @@ pub(super) fn leases(args: &LeasesArgs, common: &Common) -> Result<u8, Failure> 
     Ok(0)
 }
 
+/// The query that leaves only one account's rows.
+fn of_ban(client: &Client, ban: Option<&str>) -> Result<String, Failure> {
+    let id = ban.map(|named| names::named(client, "ban", named)).transpose()?;
+    Ok(id.map_or(String::new(), |id| format!("?ban={}", encoded(&id))))
+}
+
 fn amount(money: &Value) -> String {
     text(money, "amount")
 }
 
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or("").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::api;
+
+    fn booking(amount: &str) -> Booking {
+        let why = Why { reason: "wire 17".to_owned(), key: "k".to_owned() };
+        Booking { ban: "ban_1".to_owned(), amount: amount.to_owned(), why }
+    }
+
+    #[test]
+    fn an_amount_that_cannot_be_is_told_as_it_is_written_here() {
+        let nobody = Client::new("http://127.0.0.1:9", "k");
+        let why = book(&nobody, &booking("-5"), "top-ups", None).unwrap_err();
+        assert_eq!(why.code, 2);
+        assert!(why.hint.ends_with("warp ledger adjust ban_1 5 --debit"), "{}", why.hint);
+        for text in ["2,75", "2.75 EUR"] {
+            let (client, asked) = api(vec![r#"{"data":{"currency":"EUR"},"meta":{}}"#]);
+            let why = book(&client, &booking(text), "top-ups", None).unwrap_err();
+            assert_eq!(why.code, 2);
+            assert!(why.hint.starts_with("2.75, ") && why.hint.ends_with("is EUR"), "{}", why.hint);
+            assert_eq!(asked.join().unwrap(), ["/api/v1/admin/bans/ban_1"]);
+        }
+    }
 }

@@ -13,8 +13,9 @@ use warp_control_plane::noun::{self, Noun, Verb};
 
 use self::fields::{columns, facts, row, whole};
 use super::client::{Client, MOST, encoded};
+use super::names::{self, id_of};
 use super::output::Output;
-use super::{Common, Failure, jobs, vendor_trunks, webhooks};
+use super::{Common, Failure, beside, jobs, vendor_trunks, webhooks};
 
 /// One command of a declared noun.
 #[derive(Debug)]
@@ -44,6 +45,11 @@ enum Asked {
     },
     Delete {
         what: String,
+    },
+    /// What stands beside one.
+    Beside {
+        what: String,
+        asked: beside::Asked,
     },
     /// What jobs can do besides.
     Jobs(jobs::Verb),
@@ -88,6 +94,9 @@ impl FromArgMatches for NounCommand {
             file: text("file"),
             pairs: given.get_many::<String>("FIELD=VALUE").into_iter().flatten().cloned().collect(),
         };
+        if let Some(asked) = beside::asked(verb, given, body) {
+            return Ok(Self { noun, asked: Asked::Beside { what: what(), asked } });
+        }
         let asked = match verb {
             "list" => Asked::List {
                 filters: noun.filters.iter().filter_map(|f| Some((f.name, text(f.name)?))).collect(),
@@ -113,7 +122,7 @@ impl FromArgMatches for NounCommand {
 }
 
 /// The word of a noun on the command line: that of its paths.
-fn word(noun: &Noun) -> &'static str {
+pub(super) fn word(noun: &Noun) -> &'static str {
     noun.paths.all_list.rsplit('/').next().unwrap_or(noun.many)
 }
 
@@ -145,6 +154,7 @@ fn command(noun: &'static Noun) -> Command {
             Verb::Replace => all,
         };
     }
+    all = all.subcommands(beside::verbs(noun, &what(noun), || body(true)));
     if noun == &noun::vendor_trunk::VENDOR_TRUNK {
         vendor_trunks::Verb::augment_subcommands(all)
     } else if noun == &noun::webhook::WEBHOOK {
@@ -213,11 +223,11 @@ fn make(noun: &'static Noun) -> Command {
 }
 
 fn what(noun: &Noun) -> Arg {
-    let by = match name_filters(noun).as_slice() {
+    let by = match names::filters(noun).as_slice() {
         [] => String::new(),
         names => format!(", or its {}", names.join(" or ")),
     };
-    Arg::new("WHAT").required(true).help(format!("{}_…{by}", prefix(noun)))
+    Arg::new("WHAT").required(true).help(format!("{}_…{by}", names::prefix(noun)))
 }
 
 fn body(changes: bool) -> [Arg; 2] {
@@ -245,17 +255,6 @@ fn capital(text: &str, end: &str) -> String {
     first.chain(chars).chain(end.chars()).collect()
 }
 
-/// The prefix of its ids.
-fn prefix(noun: &Noun) -> String {
-    let seen = (noun.examples.seen)(Audience::Operator);
-    seen["id"].as_str().and_then(|id| id.split('_').next()).unwrap_or_default().to_owned()
-}
-
-/// By what, besides its id, an object is found.
-fn name_filters(noun: &Noun) -> Vec<&'static str> {
-    noun.filters.iter().map(|f| f.name).filter(|name| ["slug", "name"].contains(name)).collect()
-}
-
 pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     let noun = command.noun;
@@ -271,8 +270,12 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
         Asked::Make { parent, body } => print(noun, &made(&client, noun, parent.as_deref(), body)?, common),
         Asked::Change { what, body } => {
             let id = id_of(&client, noun, what)?;
-            let body = body.read(&client, &fields::forms(noun), word(noun))?;
-            let changed = for_whom(&client, noun, |of| client.json("PATCH", &at(of, noun, &id), &body))?;
+            let now = body.adds().then(|| for_whom(&client, noun, |of| client.get(&at(of, noun, &id))));
+            let now = now.transpose()?;
+            let body = body.read(&client, &fields::forms(noun), word(noun), now.as_ref())?;
+            // What is made of today's list replaces today's list, and no later one.
+            let of_version = now.as_ref().and_then(|now| now["version"].as_i64());
+            let changed = for_whom(&client, noun, |of| client.patch(&at(of, noun, &id), of_version, &body))?;
             print(noun, &changed, common);
         }
         Asked::Delete { what } => {
@@ -284,6 +287,7 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
                 || format!("deleted {id}"),
             );
         }
+        Asked::Beside { what, asked } => return beside::run(noun, what, asked, common),
         Asked::Jobs(verb) => return jobs::run(verb, common),
         Asked::Webhooks(verb) => return webhooks::run(verb, common),
         Asked::VendorTrunks(verb) => return vendor_trunks::run(verb, common),
@@ -292,11 +296,15 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
 }
 
 /// As an operator, and where customers have the noun too, as one of them.
-fn for_whom<T>(client: &Client, noun: &Noun, ask: impl Fn(&str) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn for_whom<T>(
+    client: &Client,
+    noun: &Noun,
+    ask: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if noun.who.has(Audience::Customer) { client.either(ask) } else { ask("/admin") }
 }
 
-fn at(of: &str, noun: &Noun, id: &str) -> String {
+pub(super) fn at(of: &str, noun: &Noun, id: &str) -> String {
     format!("{of}/{}/{}", word(noun), encoded(id))
 }
 
@@ -310,9 +318,9 @@ fn listed(
 ) -> Result<(), Failure> {
     let mut query = sort.map(|s| format!("&sort={s}")).unwrap_or_default();
     for (name, value) in filters {
-        // A filter by another noun takes its name too.
-        let other = noun::ALL.iter().find(|other| other.one == *name);
-        let value = other.map_or_else(|| Ok(value.clone()), |other| id_of(client, other, value))?;
+        let filter = noun.filters.iter().find(|f| f.name == *name);
+        let form = filter.and_then(|f| serde_json::to_value((f.form)()).ok()).unwrap_or_default();
+        let value = names::meant(client, &names::prefixes(&form), value)?;
         query.push_str(&format!("&{name}={}", encoded(&value)));
     }
     let columns = columns(noun);
@@ -330,7 +338,7 @@ fn listed(
 }
 
 fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Result<Value, Failure> {
-    let body = body.read(client, &fields::forms(noun), word(noun))?;
+    let body = body.read(client, &fields::forms(noun), word(noun), None)?;
     let path = |whole: &'static str| whole.trim_start_matches("/api/v1").to_owned();
     match (&noun.parent, parent) {
         (None, _) => client.json("POST", &path(noun.paths.all_list), &body),
@@ -354,42 +362,25 @@ fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Resu
     }
 }
 
-/// The id of an object that is named by its id, or by what it is called.
-pub(super) fn id_of(client: &Client, noun: &Noun, what: &str) -> Result<String, Failure> {
-    let prefix = prefix(noun);
-    if what.starts_with(&format!("{prefix}_")) {
-        return Ok(what.to_owned());
-    }
-    for filter in name_filters(noun) {
-        let path = |of: &str| format!("{of}/{}?limit=2&{filter}={}", word(noun), encoded(what));
-        let found = match for_whom(client, noun, |of| client.page(&path(of))) {
-            Ok(page) => page.items,
-            // What can be no slug may be a name.
-            Err(why) if why.code == 2 => continue,
-            Err(why) => return Err(why),
-        };
-        match found.as_slice() {
-            [] => {}
-            [one] => return Ok(one["id"].as_str().unwrap_or_default().to_owned()),
-            _ => {
-                return Err(Failure::new(format!("several are called {what:?}"))
-                    .with_code(2)
-                    .hint(format!("say which by its id ({prefix}_…)")));
-            }
-        }
-    }
-    Err(Failure::new(format!("there is no {} {what:?}", noun.called))
-        .with_code(3)
-        .hint(format!("warp {} list", word(noun))))
-}
-
 impl Body {
-    /// As one object, by the published forms of its fields; `command` is named in hints.
+    /// Nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.file.is_none() && self.pairs.is_empty()
+    }
+
+    /// A list gets more items than it has: `vendors+=alpha`.
+    fn adds(&self) -> bool {
+        self.pairs.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name.ends_with('+')))
+    }
+
+    /// As one object, by the published forms of its fields; `command` is named in hints, `now` is the object that lists are added
+    /// to.
     pub(super) fn read(
         &self,
         client: &Client,
         forms: &Map<String, Value>,
         command: &str,
+        now: Option<&Value>,
     ) -> Result<Value, Failure> {
         let mut whole = match self.file.as_deref() {
             None => Map::new(),
@@ -400,36 +391,20 @@ impl Body {
                 let hint = format!("warp {command} make|change … name='a name'");
                 return Err(Failure::new(format!("{pair:?} is no FIELD=VALUE")).with_code(2).hint(hint));
             };
-            let mut value = fields::value(forms.get(name).unwrap_or(&Value::Null), text);
-            // `partition_id=Premium`
-            let other = name.strip_suffix("_id").and_then(|one| noun::ALL.iter().find(|o| o.one == one));
-            if let (Some(other), Some(named)) = (other, value.as_str()) {
-                value = id_of(client, other, named)?.into();
-            }
-            // `sell_deck_ids='Retail US,Retail A-Z'`
-            if let (Some(one), Value::Array(items)) = (name.strip_suffix("_ids"), &mut value) {
-                for item in items {
-                    ids_of_names(client, one, item)?;
-                }
+            let (name, adds) = name.strip_suffix('+').map_or((name, false), |name| (name, true));
+            let form = forms.get(name).unwrap_or(&Value::Null);
+            let mut value = fields::value(name, form, text)?;
+            if adds {
+                value = fields::added(name, form, now, value)?;
             }
             whole.insert(name.to_owned(), value);
         }
+        for (name, value) in &mut whole {
+            names::resolve(client, forms.get(name).unwrap_or(&Value::Null), value)
+                .map_err(|why| why.about(name))?;
+        }
         Ok(Value::Object(whole))
     }
-}
-
-/// Puts the id in the place of a name, where things of this kind have names.
-fn ids_of_names(client: &Client, one: &str, item: &mut Value) -> Result<(), Failure> {
-    let Some(named) = item.as_str() else { return Ok(()) };
-    let id = if one.ends_with("deck") && !named.starts_with("deck_") {
-        client.named("/admin/rate-decks", named, "deck_", "name")?
-    } else if let Some(other) = noun::ALL.iter().find(|o| o.one == one) {
-        id_of(client, other, named)?
-    } else {
-        return Ok(());
-    };
-    *item = id.into();
-    Ok(())
 }
 
 fn json_of(file: &str) -> Result<Map<String, Value>, Failure> {

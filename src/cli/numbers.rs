@@ -6,8 +6,9 @@ use warp_control_plane::noun::customer::CUSTOMER;
 use warp_control_plane::noun::vendor::VENDOR;
 
 use super::client::{Client, encoded};
+use super::names::{self, id_of};
 use super::nouns::fields::{forms_of, row, whole};
-use super::nouns::{Body, id_of, print_list};
+use super::nouns::{Body, print_list};
 use super::output::Output;
 use super::{Common, Failure};
 
@@ -79,13 +80,7 @@ struct What {
 
 impl What {
     fn id(&self, client: &Client) -> Result<String, Failure> {
-        if self.number.starts_with("num_") {
-            return Ok(self.number.clone());
-        }
-        let path = |of: &str| format!("{of}/numbers?limit=1&number={}", encoded(&self.number));
-        let found = client.either(|of| client.page(&path(of)))?.items;
-        let id = found.first().and_then(|n| n["id"].as_str()).map(str::to_owned);
-        id.ok_or_else(|| Failure::new(format!("there is no number {:?}", self.number)).with_code(3))
+        names::id(client, &["num"], &self.number)
     }
 }
 
@@ -126,12 +121,12 @@ pub(super) fn run(args: &NumbersArgs, common: &Common) -> Result<u8, Failure> {
             print(&client.either(|of| client.get(&path(of)))?, common);
         }
         Verb::Make { body } => {
-            let body = body.read(&client, &forms_of("NewNumberInput"), "numbers")?;
+            let body = body.read(&client, &forms_of("NewNumberInput"), "numbers", None)?;
             print(&client.json("POST", "/admin/numbers", &body)?, common);
         }
         Verb::Change { what, body } => {
             let path = one(&what.id(&client)?);
-            let body = body.read(&client, &forms_of("NumberInput"), "numbers")?;
+            let body = body.read(&client, &forms_of("NumberInput"), "numbers", None)?;
             print(&client.either(|of| client.json("PATCH", &path(of), &body))?, common);
         }
         Verb::Assign { what, customer } => {

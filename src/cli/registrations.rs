@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::client::{Client, MOST, encoded};
+use super::names;
 use super::output::Output;
 use super::{Common, Failure};
 
@@ -35,6 +36,7 @@ pub(super) fn run(args: &RegistrationsArgs, common: &Common) -> Result<u8, Failu
     let client = Client::of(common)?;
     let out = Output::new(common, COLUMNS);
     let Verb::List { trunk, user } = &args.verb;
+    let trunk = trunk.as_ref().map(|named| names::named(&client, "trk", named)).transpose()?;
     client.either(|root| list(&client, &out, root, trunk.as_deref(), user.as_deref()))
 }
 
@@ -47,7 +49,7 @@ fn list(
 ) -> Result<u8, Failure> {
     let mut trunks = Vec::new();
     client.walk(&format!("{root}/trunks"), MOST, |row| {
-        if trunk.is_none_or(|wanted| row["id"] == wanted || row["name"] == wanted) {
+        if trunk.is_none_or(|wanted| row["id"] == wanted) {
             trunks.push(row);
         }
         ControlFlow::Continue(())

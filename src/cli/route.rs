@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use warp_policy::{Refusal, Unpriced};
 
 use super::client::Client;
+use super::names;
 use super::output::Output;
 use super::{Common, Failure, Form};
 
@@ -116,8 +117,7 @@ fn ask_as(
     at: Option<&str>,
 ) -> Result<Value, Failure> {
     let trunk = match trunk {
-        Some(trunk) if trunk.starts_with("trk_") => trunk.to_owned(),
-        Some(name) => client.named(&format!("{of}/trunks"), name, "trk_", "name")?,
+        Some(named) => names::named(client, "trk", named)?,
         None => {
             let first =
                 client.page(&format!("{of}/trunks?limit=1&sort=created_at"))?.items.into_iter().next();

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 
 use super::client::{Client, MOST, encoded};
+use super::names;
 use super::output::Output;
 use super::{Common, Failure};
 
@@ -36,13 +37,8 @@ pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
             let found = if what.starts_with("vtk_") {
                 vec![client.get(&format!("/admin/vendor-trunks/{}", encoded(what)))?]
             } else {
-                let vendor = client
-                    .find("/admin/vendors", |v| v["slug"] == what.as_str() || v["id"] == what.as_str())?;
-                let Some(vendor) = vendor else {
-                    let hint = "a vendor trunk's id (vtk_…), or a vendor's id or slug";
-                    return Err(Failure::new(format!("there is no vendor {what:?}")).with_code(2).hint(hint));
-                };
-                trunks(&client, &format!("?vendor={}", text(&vendor, "id")))?
+                let vendor = names::named(&client, "vnd", what)?;
+                trunks(&client, &format!("?vendor={}", encoded(&vendor)))?
             };
             for trunk in found {
                 let path = format!("/admin/vendor-trunks/{}/reset", text(&trunk, "id"));

@@ -9,8 +9,9 @@ use warp_control_plane::webhooks::signature;
 use warp_model::{Secret, Wall};
 
 use super::client::{Client, MOST, Page, encoded};
+use super::names::id_of;
 use super::nouns::fields::{row, whole};
-use super::nouns::{id_of, print_list};
+use super::nouns::print_list;
 use super::output::Output;
 use super::when::When;
 use super::{Common, Failure};

@@ -518,7 +518,10 @@ fn route_problems(input: &MessageRouteInput, kind: RouteKind, problems: &mut Vec
     let mut wrong = |field: &str, what: String| problems.push(Problem::new(field, "contradicts", what));
     let from_customer = input.direction == MessageDirection::FromCustomer;
     if kind == RouteKind::Static && input.targets.0.len() > 1 {
-        wrong("targets", "a static route has one target".into());
+        wrong(
+            "targets",
+            "a static route has one target; for several say the kind: failover, random or least_cost".into(),
+        );
     }
     let of_customers = [
         ("account_id", input.account_id.is_some()),
@@ -545,7 +548,7 @@ fn route_problems(input: &MessageRouteInput, kind: RouteKind, problems: &mut Vec
         let what = if filtered {
             "the default route (0) fits every message, and names nothing of one"
         } else {
-            "another route than the default one (0) names something of its messages, or it would hide those below it"
+            "only the default route (0) fits every message: give this one source, destination, message, account_id, group_name, bind_id or tag"
         };
         wrong("place", what.into());
     }

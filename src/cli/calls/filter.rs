@@ -1,9 +1,12 @@
 //! Which calls: the filters that `warp calls list` and `warp calls tail` share.
 
 use clap::{Args, ValueEnum};
+use warp_control_plane::noun;
 
 use super::super::Failure;
 use super::super::client::{Client, encoded};
+use super::super::names;
+use super::super::nouns::{at, for_whom};
 use super::super::when::When;
 
 /// How a call ended.
@@ -34,13 +37,13 @@ pub(super) struct Filter {
     /// Which way it went, seen from the customer.
     #[arg(long, value_enum)]
     direction: Option<Direction>,
-    /// Its trunk: trk_… or the trunk's name.
+    /// Its trunk, by id or name.
     #[arg(long)]
     trunk: Option<String>,
-    /// The vendor that carried it: vnd_… or the vendor's slug (operators only).
+    /// The vendor that carried it, by id, slug or name (operators only).
     #[arg(long)]
     vendor: Option<String>,
-    /// Its customer: cus_… (operators only).
+    /// Its customer, by id or name (operators only).
     #[arg(long)]
     customer: Option<String>,
     /// The called number.
@@ -88,15 +91,15 @@ impl Filter {
         When::in_order(self.since.as_ref(), self.until.as_ref())?;
         let outcome = self.outcome.and_then(|o| o.to_possible_value()).map(|v| v.get_name().to_owned());
         let direction = self.direction.and_then(|d| d.to_possible_value()).map(|v| v.get_name().to_owned());
-        let id = |what: &Option<String>, prefix: &str, list: &str, field: &str| {
-            what.as_ref().map(|text| id_of(client, text, prefix, list, field)).transpose()
+        let id = |what: &Option<String>, prefix: &str| {
+            what.as_ref().map(|text| known(client, prefix, text)).transpose()
         };
         let all = [
             ("outcome", outcome),
             ("direction", direction),
-            ("trunk", id(&self.trunk, "trk_", "/trunks", "name")?),
-            ("vendor", id(&self.vendor, "vnd_", "/admin/vendors", "slug")?),
-            ("customer", id(&self.customer, "cus_", "/admin/customers", "name")?),
+            ("trunk", id(&self.trunk, "trk")?),
+            ("vendor", id(&self.vendor, "vnd")?),
+            ("customer", id(&self.customer, "cus")?),
             ("called", self.to.clone()),
             ("caller", self.from.clone()),
             ("call_id", self.call_id.clone()),
@@ -109,27 +112,20 @@ impl Filter {
     }
 }
 
-/// The id of the thing that `text` names: itself when it is one and exists, otherwise of the row of `list` whose `field` it is.
-/// A list under `/admin` is for operators only; any other is asked for under either path.
-fn id_of(client: &Client, text: &str, prefix: &str, list: &str, field: &str) -> Result<String, Failure> {
-    let what = list.rsplit('/').next().unwrap_or(list).trim_end_matches('s');
-    let unknown = || {
-        let hint = format!("its id ({prefix}…) or its {field}");
-        Failure::new(format!("there is no {what} {text:?}")).with_code(2).hint(hint)
-    };
-    let ask = |of: &str| -> Result<Option<String>, Failure> {
-        if text.starts_with(prefix) {
-            return match client.get(&format!("{of}{list}/{}", encoded(text))) {
-                Ok(_) => Ok(Some(text.to_owned())),
-                Err(why) if why.code == 3 || why.code == 2 => Ok(None),
-                Err(why) => Err(why),
-            };
+/// The id of what is named. Also an id must be one of something: a list that is empty because of a slip of a letter looks like news.
+fn known(client: &Client, prefix: &str, text: &str) -> Result<String, Failure> {
+    let id = names::named(client, prefix, text)?;
+    let Some(noun) = noun::ALL.iter().find(|noun| names::prefix(noun) == prefix) else { return Ok(id) };
+    if id == text {
+        let there = for_whom(client, noun, |of| client.get(&at(of, noun, &id)));
+        if let Err(why) = there {
+            return Err(match why.code {
+                2 | 3 => Failure::new(format!("there is no {} {text:?}", noun.called)).with_code(2),
+                _ => why,
+            });
         }
-        let found = client.find(&format!("{of}{list}"), |row| row[field] == text)?;
-        Ok(found.and_then(|row| row["id"].as_str().map(str::to_owned)))
-    };
-    let found = if list.starts_with("/admin") { ask("")? } else { client.either(ask)? };
-    found.ok_or_else(unknown)
+    }
+    Ok(id)
 }
 
 #[cfg(test)]

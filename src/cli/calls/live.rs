@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::client::{Client, encoded};
+use super::super::names;
 use super::super::output::Output;
 use super::super::{Common, Failure};
 use super::columns::{duration, money};
@@ -18,13 +19,13 @@ pub(super) struct LiveArgs {
     /// Only calls whose caller or called number has these digits in it.
     #[arg(long)]
     number: Option<String>,
-    /// Only calls of this trunk: trk_….
+    /// Only calls of this trunk, by id or name.
     #[arg(long)]
     trunk: Option<String>,
-    /// Only calls of this customer: cus_… (operators only).
+    /// Only calls of this customer, by id or name (operators only).
     #[arg(long)]
     customer: Option<String>,
-    /// Only calls that this vendor carries: vnd_… or the vendor's slug (operators only).
+    /// Only calls that this vendor carries, by id, slug or name (operators only).
     #[arg(long)]
     vendor: Option<String>,
     /// Rows at most, the newest calls; 1 to 500.
@@ -60,23 +61,25 @@ const COLUMNS: &[&str] = &[
 ];
 
 impl LiveArgs {
-    fn query(&self, vendors: &Vendors) -> String {
-        let vendor = self.vendor.as_deref().map(|name| vendors.id(name).to_owned());
+    fn query(&self, client: &Client) -> Result<String, Failure> {
+        let id = |what: &Option<String>, prefix: &str| {
+            what.as_ref().map(|named| names::named(client, prefix, named)).transpose()
+        };
         let all = [
-            ("number", &self.number),
-            ("trunk", &self.trunk),
-            ("customer", &self.customer),
-            ("vendor", &vendor),
+            ("number", self.number.clone()),
+            ("trunk", id(&self.trunk, "trk")?),
+            ("customer", id(&self.customer, "cus")?),
+            ("vendor", id(&self.vendor, "vnd")?),
         ];
-        let given = all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        given.map(|(name, value)| format!("&{name}={}", encoded(value))).collect()
+        let given = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Ok(given.map(|(name, value)| format!("&{name}={}", encoded(&value))).collect())
     }
 }
 
 /// The calls in the air, again and again on a terminal.
 pub(super) fn live(args: &LiveArgs, client: &Client, common: &Common) -> Result<u8, Failure> {
     let vendors = Vendors::of(client);
-    let query = args.query(&vendors);
+    let query = args.query(client)?;
     let look = || client.either(|of| client.get(&format!("{of}/calls/live?most={}{query}", args.limit)));
     let screen = std::io::stdout().is_terminal() && Output::new(common, COLUMNS).is_for_people();
     if args.once || !screen || common.quiet {
@@ -219,7 +222,6 @@ mod tests {
             assert_eq!(head.find(name), row.find(value), "{name}\n{head}\n{row}");
         }
         assert!(row.contains("4m 12s"), "{row}");
-        assert_eq!(vendors.id("alpha"), "vnd_1");
         let seen = json!({"found": 7, "complete": false, "calls": [call],
             "nodes": [{"node": "a", "answered": true}, {"node": "b", "answered": false}]});
         let said = summary(&seen);

@@ -5,6 +5,8 @@ use warp_control_plane::api::{self, openapi};
 use warp_control_plane::app::caller::Audience;
 use warp_control_plane::noun::{Noun, Origin};
 
+use crate::cli::{Failure, names};
+
 /// The forms of what makes an object of this noun, as the API publishes them.
 pub(in crate::cli) fn forms(noun: &Noun) -> Map<String, Value> {
     let document = openapi::document(&api::endpoints(), Audience::Operator);
@@ -19,27 +21,111 @@ pub(in crate::cli) fn forms_of(name: &str) -> Map<String, Value> {
 }
 
 fn properties(document: &Value, name: &str) -> Map<String, Value> {
-    document["components"]["schemas"][name]["properties"].as_object().cloned().unwrap_or_default()
+    let whole = whole_form(document, &document["components"]["schemas"][name], 4);
+    whole["properties"].as_object().cloned().unwrap_or_default()
 }
 
-/// The JSON of a text, by the form of its field. A text that is none stays one: the API says what is wrong with it.
-pub(in crate::cli) fn value(form: &Value, text: &str) -> Value {
+/// A form with those that it names by `$ref` in their places, so many levels deep.
+fn whole_form(document: &Value, form: &Value, deep: u8) -> Value {
+    match form {
+        Value::Object(fields) if deep > 0 => match fields.get("$ref").and_then(Value::as_str) {
+            Some(path) => {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                whole_form(document, &document["components"]["schemas"][name], deep - 1)
+            }
+            None => {
+                let each = fields.iter().map(|(name, of)| (name.clone(), whole_form(document, of, deep)));
+                Value::Object(each.collect())
+            }
+        },
+        other => other.clone(),
+    }
+}
+
+/// The JSON of a text, by the form of its field. A text that is none stays one: the API says what is wrong with it. Errors: an
+/// amount that is none, in words that fit the command line.
+pub(in crate::cli) fn value(name: &str, form: &Value, text: &str) -> Result<Value, Failure> {
     let parsed = || serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    match form["type"].as_str() {
+    Ok(match form["type"].as_str() {
         _ if text.is_empty() => Value::Null,
         Some("string") => text.into(),
         Some("array") if !text.starts_with('[') => {
-            text.split(',').map(|item| value(&form["items"], item.trim())).collect()
+            text.split(',').map(|item| value(name, &form["items"], item.trim())).collect::<Result<_, _>>()?
         }
         Some("integer" | "number" | "boolean" | "array") => parsed(),
+        _ if text.starts_with('{') => parsed(),
+        // A list of things that are each named by one id: `targets=pbx-1`.
+        Some("object") if !is_money(form) => match named_by(form) {
+            Some(id) => json!({ id: text }),
+            None => parsed(),
+        },
         // An amount, or a field that the API does not know.
         _ => match text.split_once(' ') {
-            Some((amount, currency)) if !text.starts_with('{') => {
+            Some((amount, currency)) if is_decimal(amount) => {
                 json!({ "amount": amount, "currency": currency })
+            }
+            _ if is_money(form) => {
+                let message = format!("{name}: {text:?} is no amount with its currency");
+                let hint = format!("{name}='{} USD', with a point before decimals", example_of(text));
+                return Err(Failure::new(message).with_code(2).hint(hint));
             }
             _ => parsed(),
         },
-    }
+    })
+}
+
+/// The list that an object has now with more items behind it. Of what stands there only what can be written is kept.
+pub(in crate::cli) fn added(
+    name: &str,
+    form: &Value,
+    now: Option<&Value>,
+    more: Value,
+) -> Result<Value, Failure> {
+    let Value::Array(more) = more else {
+        let message = format!("{name}: is no list, so nothing can be added to it");
+        return Err(Failure::new(message).with_code(2).hint(format!("{name}=VALUE")));
+    };
+    let Some(now) = now else {
+        let message = format!("{name}: has no items yet");
+        return Err(Failure::new(message).with_code(2).hint(format!("{name}=ITEM,ITEM")));
+    };
+    let kept = |item: &Value| match (item, form["items"]["properties"].as_object()) {
+        (Value::Object(fields), Some(known)) => {
+            let fields = fields.iter().filter(|(name, _)| known.contains_key(*name));
+            Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+        _ => item.clone(),
+    };
+    let before = now[name].as_array().into_iter().flatten().map(kept);
+    Ok(before.chain(more).collect())
+}
+
+/// The form of an amount.
+pub(in crate::cli) fn is_money(form: &Value) -> bool {
+    ["amount", "currency"].iter().all(|name| form["properties"].get(name).is_some())
+}
+
+/// The one field of an object that holds an id and must be there.
+fn named_by(form: &Value) -> Option<String> {
+    let must = form["required"].as_array()?.iter().filter_map(Value::as_str);
+    let mut ids = must.filter(|name| !names::prefixes(&form["properties"][*name]).is_empty());
+    ids.next().map(str::to_owned).filter(|_| ids.next().is_none())
+}
+
+/// Digits with at most one point.
+pub(in crate::cli) fn is_decimal(text: &str) -> bool {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    [whole, rest].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What somebody may have meant who wrote 1,50 or 5EUR: its digits, a comma as a point.
+pub(in crate::cli) fn example_of(text: &str) -> String {
+    let digits: String = text
+        .chars()
+        .filter(|c| c.is_ascii_digit() || ",.".contains(*c))
+        .map(|c| if c == ',' { '.' } else { c })
+        .collect();
+    if is_decimal(&digits) { digits } else { "1.50".to_owned() }
 }
 
 /// The columns of a line: the id, whose it is, what was written, then the rest.
@@ -105,7 +191,7 @@ mod tests {
     fn a_text_becomes_what_the_field_takes() {
         let trunk = forms(&noun::trunk::TRUNK);
         let vendor_trunk = forms(&noun::vendor_trunk::VENDOR_TRUNK);
-        let of = |forms: &Map<String, Value>, name: &str, text| value(&forms[name], text);
+        let of = |forms: &Map<String, Value>, name: &str, text| value(name, &forms[name], text).unwrap();
         assert_eq!(of(&trunk, "channels", "30"), json!(30));
         assert_eq!(of(&trunk, "name", "30"), json!("30"), "a name of digits is a text");
         assert_eq!(of(&vendor_trunk, "tech_prefix", "9"), json!("9"));
@@ -119,6 +205,35 @@ mod tests {
         assert_eq!(of(&trunk, "max_rate_per_min", r#"{"amount":"0.05","currency":"USD"}"#), amount);
         let members = forms(&noun::partition::PARTITION);
         assert_eq!(of(&members, "vendors", r#"[{"vendor_id":"v"}]"#), json!([{ "vendor_id": "v" }]));
+        let two = json!([{ "vendor_id": "alpha" }, { "vendor_id": "b" }]);
+        assert_eq!(of(&members, "vendors", "alpha,b"), two);
+        assert_eq!(of(&forms_of("NumberInput"), "targets", "pbx-1"), json!([{ "trunk_id": "pbx-1" }]));
+    }
+
+    #[test]
+    fn items_are_laid_behind_those_of_today_without_what_nobody_writes() {
+        let form = &forms(&noun::partition::PARTITION)["vendors"];
+        let now = json!({"vendors": [{"since": "x", "vendor_id": "vnd_1", "priority": 2, "weight": 1}]});
+        let more = value("vendors", form, "mine").unwrap();
+        let all = added("vendors", form, Some(&now), more).unwrap();
+        assert_eq!(all, json!([{"vendor_id": "vnd_1", "priority": 2, "weight": 1}, {"vendor_id": "mine"}]));
+        assert!(added("vendors", form, None, json!([])).is_err());
+        assert!(added("channels", &json!({}), Some(&now), json!(3)).is_err());
+    }
+
+    #[test]
+    fn an_amount_that_is_none_is_told_as_the_command_line_writes_it() {
+        let trunk = forms(&noun::trunk::TRUNK);
+        for (text, hint) in [
+            ("250", "daily_spend='250 USD', with a point before decimals"),
+            ("2,75", "daily_spend='2.75 USD', with a point before decimals"),
+            ("1,50 USD", "daily_spend='1.50 USD', with a point before decimals"),
+            ("much", "daily_spend='1.50 USD', with a point before decimals"),
+        ] {
+            let why = value("daily_spend", &trunk["daily_spend"], text).unwrap_err();
+            assert_eq!((why.code, why.hint.as_str()), (2, hint), "{text}");
+            assert!(why.message.contains(text) && !why.message.contains('{'), "{}", why.message);
+        }
     }
 
     #[test]
