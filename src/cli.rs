@@ -109,9 +109,9 @@ pub struct Common {
     /// One JSON object, or one a line for streams.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Form of what is printed.
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub output: Form,
+    /// Form of what is printed; a table when absent, without its line of names where no terminal is.
+    #[arg(long, global = true, value_enum)]
+    pub output: Option<Form>,
     /// Say nothing but errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -248,9 +248,14 @@ pub enum Form {
 }
 
 impl Common {
+    /// The form that lists have.
+    pub(crate) fn form(&self) -> Form {
+        self.output.unwrap_or_default()
+    }
+
     /// JSON was asked for, by either name.
     pub(crate) fn wants_json(&self) -> bool {
-        self.json || self.output == Form::Json
+        self.json || self.form() == Form::Json
     }
 }
 

@@ -71,15 +71,16 @@ fn ask(args: &AuditArgs, common: &Common) -> Result<u8, Failure> {
     let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let glue = if query.is_empty() { "" } else { "?" };
     let list = format!("audit{glue}{}", query.join("&"));
-    print_list(&client, COLUMNS, None, &list, *limit, common, line)?;
+    print_list(&client, COLUMNS, None, &list, *limit, common, HEAD, line)?;
     Ok(0)
 }
 
+const HEAD: &[&str] = &["at (UTC)", "who", "action", "object", "what is other than before"];
+
 /// A line for people: when, who, what, and of an object that was changed the fields that are other than before.
-fn line(entry: &Value) -> String {
-    let text = |name: &str| entry[name].as_str().unwrap_or_default();
-    let (at, actor, action, object) = (text("at"), text("actor"), text("action"), text("object"));
-    format!("{at}  {actor:<30}  {action:<20}  {object:<30}  {}", changes(entry)).trim_end().to_owned()
+fn line(entry: &Value) -> Vec<String> {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    vec![text("at"), text("actor"), text("action"), text("object"), changes(entry)]
 }
 
 fn changes(entry: &Value) -> String {

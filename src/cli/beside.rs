@@ -87,7 +87,9 @@ pub(super) fn run(noun: &Noun, what: &str, asked: &Asked, common: &Common) -> Re
     match asked {
         Asked::Addresses => {
             let path = at("", noun, &id);
-            print_list(&client, ADDRESS, None, &format!("{}/ips", &path[1..]), 0, common, line)?;
+            print_list(&client, ADDRESS, None, &format!("{}/ips", &path[1..]), 0, common, ADDRESS, |a| {
+                row(ADDRESS, a)
+            })?;
         }
         Asked::AddAddress(addresses) => {
             let out = Output::new(common, ADDRESS);

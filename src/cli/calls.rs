@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use self::columns::{COLUMNS, fields, heading, line};
+use self::columns::{By, COLUMNS, fields, heading, line};
 use self::filter::Filter;
 use super::client::{Client, MOST, encoded};
 use super::output::Output;
@@ -72,12 +72,12 @@ fn ask(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
             let query = filter.query(&client)?;
             let vendors = Vendors::of(&client);
             let out = Output::new(common, COLUMNS);
-            out.heading(&heading());
+            out.heading(&heading(By::Begin));
             let wanted = if *limit == 0 { usize::MAX } else { *limit };
             client.either(|of| {
                 let mut left = wanted;
                 client.walk(&format!("{of}/calls?expand=rating{query}"), wanted.min(MOST), |call| {
-                    vendors.print(&out, call);
+                    vendors.print(&out, call, By::Begin);
                     left -= 1;
                     if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })
@@ -132,7 +132,7 @@ fn tail(
     common: &Common,
 ) -> Result<u8, Failure> {
     let out = Output::new(common, COLUMNS);
-    out.heading(&heading());
+    out.heading(&heading(By::End));
     let mut tail = match from_since {
         true => Tail::from_beginning(client, query)?,
         false => Tail::from_now(client, query)?,
@@ -155,7 +155,7 @@ fn tail(
         };
         away = false;
         for call in calls {
-            vendors.print(&out, call);
+            vendors.print(&out, call, By::End);
             shown += 1;
             if count.is_some_and(|count| shown >= count) {
                 return Ok(0);
@@ -234,8 +234,8 @@ impl Vendors {
         self.0.get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
 
-    fn print(&self, out: &Output<'_>, call: Value) {
-        out.item(|| call.clone(), || fields(&call, self), || line(&call, self));
+    fn print(&self, out: &Output<'_>, call: Value, by: By) {
+        out.item(|| call.clone(), || fields(&call, self), || line(&call, self, by));
     }
 }
 

@@ -159,7 +159,7 @@ impl Client {
 
     /// What an operator and a customer both may, each under its own path: as an operator, and when the key is not one, as a
     /// customer.
-    pub(crate) fn either<T>(&self, ask: impl Fn(&str) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn either<T>(&self, mut ask: impl FnMut(&str) -> Result<T, Failure>) -> Result<T, Failure> {
         match ask("/admin") {
             Err(refused) if refused.code == 4 => {
                 ask("").map_err(|own| if own.code == 4 { refused } else { own })

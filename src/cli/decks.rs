@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, encoded};
 use super::nouns::Body;
 use super::nouns::fields::{forms_of, whole};
-use super::output::Output;
+use super::output::{Output, Table};
 use super::{Common, Failure};
 
 #[derive(Args, Debug)]
@@ -200,15 +200,14 @@ fn fields(value: &Value, names: &[&str]) -> Vec<String> {
 }
 
 fn list(client: &Client, common: &Common) -> Result<u8, Failure> {
-    let out = Output::new(common, DECK);
+    let mut out = Table::new(common, DECK, ["id", "kind", "currency", "in force", "name"]);
     for d in all(client)? {
-        let active =
-            d["active_version"].as_i64().map_or("none in force".to_owned(), |n| format!("version {n}"));
-        let people = || {
+        let active = d["active_version"].as_i64().map_or("none".to_owned(), |n| format!("version {n}"));
+        let cells = || {
             let [id, kind, currency, name] = ["id", "kind", "currency", "name"].map(|n| text(&d[n]));
-            format!("{id}  {kind:<4} {currency:<4} {active:<16} {name}")
+            vec![id, kind, currency, active, name]
         };
-        out.item(|| d.clone(), || fields(&d, DECK), people);
+        out.item(|| d.clone(), || fields(&d, DECK), cells);
     }
     Ok(0)
 }
@@ -216,26 +215,24 @@ fn list(client: &Client, common: &Common) -> Result<u8, Failure> {
 fn versions(client: &Client, common: &Common, deck: &str) -> Result<u8, Failure> {
     let id = find(client, Some(deck))?;
     let active = client.get(&format!("/admin/rate-decks/{id}"))?["active_version"].take();
-    let out = Output::new(common, VERSION);
+    let mut out = Table::new(common, VERSION, ["version", "rows", "made (UTC)", "sheet", "in force"]);
     for v in client.page(&format!("/admin/rate-decks/{id}/versions"))?.items {
         let mut row = v.clone();
         row["in_force"] = (!active.is_null() && v["number"] == active).into();
-        out.item(|| v.clone(), || fields(&row, VERSION), || version_text(&row));
+        out.item(|| v.clone(), || fields(&row, VERSION), || version_cells(&row));
     }
     Ok(0)
 }
 
 /// A version for people. Each one that ever came into force has a time of it; only one is in force.
-fn version_text(v: &Value) -> String {
+fn version_cells(v: &Value) -> Vec<String> {
     let since = match (v["activated_at"].as_str(), v["in_force"].as_bool()) {
         (Some(at), Some(true)) => format!("in force since {at}"),
         (Some(at), _) => format!("no more in force; it came into force at {at}"),
         (None, _) => String::new(),
     };
-    let (made, name) = (text(&v["created_at"]), text(&v["source_name"]));
-    let line =
-        format!("{:>4}  {:>8} rows  {made}  {name:<24} {since}", text(&v["number"]), text(&v["row_count"]));
-    line.trim_end().to_owned()
+    let of = |name: &str| text(&v[name]);
+    vec![of("number"), of("row_count"), of("created_at"), of("source_name"), since]
 }
 
 fn remembered(client: &Client, common: &Common, deck: &str, clear: bool) -> Result<u8, Failure> {
@@ -683,13 +680,14 @@ mod tests {
     #[test]
     fn one_version_is_in_force_and_the_others_were() {
         let of = |in_force: bool, at: Value| {
-            version_text(&json!({"number": 2, "row_count": 7, "created_at": "T0", "activated_at": at,
-                "source_name": "a.csv", "in_force": in_force}))
+            let version = json!({"number": 2, "row_count": 7, "created_at": "T0", "activated_at": at,
+                "source_name": "a.csv", "in_force": in_force});
+            version_cells(&version).join("  ")
         };
         assert!(of(true, "T1".into()).ends_with("in force since T1"));
         let was = of(false, "T1".into());
         assert!(was.ends_with("no more in force; it came into force at T1"), "{was}");
-        assert!(of(false, Value::Null).ends_with("a.csv"));
+        assert!(of(false, Value::Null).ends_with("a.csv  "));
     }
 
     /// A dry run says what the real one would be refused for.

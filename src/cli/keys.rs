@@ -80,7 +80,7 @@ pub(super) fn run(args: &KeysArgs, common: &Common) -> Result<u8, Failure> {
     match &args.verb {
         Verb::List { customer, limit } => {
             let list = list_of(&client, customer.as_deref())?;
-            print_list(&client, COLUMNS, list.as_deref(), "keys", *limit, common, line)?;
+            print_list(&client, COLUMNS, list.as_deref(), "keys", *limit, common, HEAD, line)?;
         }
         Verb::Show { key } => {
             let found = client.either(|of| client.get(&format!("{of}/keys/{}", encoded(key))))?;
@@ -137,8 +137,10 @@ fn list_of(client: &Client, customer: Option<&str>) -> Result<Option<String>, Fa
     Ok(id.map(|id| format!("/admin/customers/{}/keys", encoded(&id))))
 }
 
+const HEAD: &[&str] = &["id", "begins with", "name", "scopes", "state"];
+
 /// A key for people: what it is, and whether it still opens anything.
-fn line(key: &Value) -> String {
+fn line(key: &Value) -> Vec<String> {
     let text = |name: &str| key[name].as_str().unwrap_or_default();
     let state = match (text("revoked_at"), text("expires_at")) {
         ("", "") => String::new(),
@@ -147,9 +149,7 @@ fn line(key: &Value) -> String {
     };
     let scopes = key["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let scopes = scopes.collect::<Vec<_>>().join(" ");
-    format!("{:<30}  {}…  {:<20}  {scopes:<24}  {state}", text("id"), text("hint"), text("name"))
-        .trim_end()
-        .to_owned()
+    vec![text("id").to_owned(), format!("{}…", text("hint")), text("name").to_owned(), scopes, state]
 }
 
 fn show_secret(made: &Value, common: &Common) {

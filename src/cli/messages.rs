@@ -1,5 +1,6 @@
 //! `warp messages list|show|tail|send`: short messages, and what became of each in one sentence.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Client, MOST, encoded};
 use super::names;
-use super::output::Output;
+use super::output::{Output, Table};
 use super::{Common, Failure};
 
 #[derive(Args, Debug)]
@@ -35,7 +36,7 @@ enum Verb {
         #[arg(long)]
         text: bool,
     },
-    /// Messages as they are taken; Ctrl-C stops.
+    /// Messages as they are taken, and again whenever one of them stands otherwise; Ctrl-C stops.
     Tail {
         #[command(flatten)]
         filter: Filter,
@@ -92,8 +93,8 @@ struct Filter {
 }
 
 impl Filter {
-    /// As the API takes it, each with & before it.
-    fn query(&self, client: &Client) -> Result<String, Failure> {
+    /// As the API takes it, each with & before it; `status` apart, where a message that stands otherwise is waited for.
+    fn query(&self, client: &Client, status: Option<&String>) -> Result<String, Failure> {
         let id = |what: &Option<String>, prefix: &str| {
             what.as_ref().map(|named| names::named(client, prefix, named)).transpose()
         };
@@ -101,7 +102,7 @@ impl Filter {
         let all = [
             ("to", self.to.as_ref().map(digits)),
             ("from", self.from.as_ref().map(digits)),
-            ("status", self.status.clone()),
+            ("status", status.cloned()),
             ("direction", self.direction.clone()),
             ("account", id(&self.account, "sac")?),
             ("customer", id(&self.customer, "cus")?),
@@ -129,13 +130,13 @@ pub(super) fn run(args: &MessagesArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     match &args.verb {
         Verb::List { filter, limit } => {
-            let out = Output::new(common, COLUMNS);
+            let mut out = Table::new(common, COLUMNS, HEAD);
             let wanted = if *limit == 0 { usize::MAX } else { *limit };
-            let query = filter.query(&client)?;
+            let query = filter.query(&client, filter.status.as_ref())?;
             client.either(|of| {
                 let mut left = wanted;
                 client.walk(&format!("{of}/messages?sort=-created_at{query}"), wanted.min(MOST), |m| {
-                    print(&out, m);
+                    out.item(|| m.clone(), || fields(&m), || cells(&m));
                     left -= 1;
                     if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })
@@ -210,40 +211,152 @@ fn public_id(id: &str) -> String {
     }
 }
 
+/// The newest so many messages are watched for further states: what a look reads has an end, also beside a message that waits for
+/// days.
+const WATCHED: usize = 1_000;
+
+/// States after which nothing comes but by a receipt that is late.
+const OVER: &[&str] = &["delivered", "failed", "expired", "rejected", "cancelled", "taken", "skipped"];
+
+/// What a tail has seen: where it stands, and the messages that are not over, as they stood.
+#[derive(Default)]
+struct Watch {
+    after: Option<String>,
+    open: BTreeMap<String, String>,
+    /// The messages that it looks at, oldest first.
+    window: VecDeque<String>,
+}
+
+impl Watch {
+    /// Reads on from before the oldest message that is not over; gives those that are new or stand otherwise.
+    fn further(&mut self, client: &Client, query: &str) -> Result<Vec<Value>, Failure> {
+        // Ids are in the order of time; one smaller than the oldest open one, and than all that are new.
+        let from = self.open.keys().next().map(|id| before(id)).or_else(|| self.after.clone());
+        let cursor =
+            from.map_or_else(String::new, |id| format!("?sort=created_at{query}&cursor={}", encoded(&id)));
+        let list = if cursor.is_empty() { format!("?sort=created_at{query}") } else { cursor };
+        let mut rows = Vec::new();
+        client.either(|of| {
+            rows.clear();
+            client.walk(&format!("{of}/messages{list}"), MOST, |message| {
+                rows.push(message);
+                ControlFlow::Continue(())
+            })
+        })?;
+        let mut news = Vec::new();
+        for message in rows {
+            let (id, status) = (text_of(&message, "id"), text_of(&message, "status"));
+            let is_new = self.after.as_ref().is_none_or(|after| id > *after);
+            let before = self.open.remove(&id);
+            if !OVER.contains(&status.as_str()) && (is_new || before.is_some()) {
+                self.open.insert(id.clone(), status.clone());
+            }
+            if is_new {
+                self.window.push_back(id.clone());
+                self.after = Some(id);
+            }
+            if is_new || before.is_some_and(|before| before != status) {
+                news.push(message);
+            }
+        }
+        while self.window.len() > WATCHED {
+            if let Some(old) = self.window.pop_front() {
+                self.open.remove(&old);
+            }
+        }
+        Ok(news)
+    }
+}
+
+/// The id just before this one: a list that goes on from it begins with it.
+fn before(id: &str) -> String {
+    const DIGITS: &[u8] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let Some((prefix, digits)) = id.split_once('_') else { return id.to_owned() };
+    let mut digits = digits.as_bytes().to_vec();
+    for digit in digits.iter_mut().rev() {
+        match DIGITS.iter().position(|d| d == digit) {
+            Some(0) => *digit = b'z',
+            Some(at) => {
+                *digit = DIGITS[at - 1];
+                break;
+            }
+            None => break,
+        }
+    }
+    format!("{prefix}_{}", String::from_utf8_lossy(&digits))
+}
+
 fn tail(client: &Client, filter: &Filter, count: Option<u64>, common: &Common) -> Result<u8, Failure> {
     let out = Output::new(common, COLUMNS);
-    let query = filter.query(client)?;
+    out.heading(&tail_line(
+        ["changed (UTC)", "id", "from", "to", "status", "parts", "price"].map(str::to_owned),
+    ));
+    let query = filter.query(client, None)?;
     // Behind the newest one that is there.
     let newest =
         client.either(|of| client.page(&format!("{of}/messages?sort=-created_at&limit=1{query}")))?;
-    let mut after = newest.items.first().map(|m| text_of(m, "id"));
+    let mut watch = Watch { after: newest.items.first().map(|m| text_of(m, "id")), ..Watch::default() };
     let mut shown = 0u64;
     loop {
-        let cursor = after.as_deref().map_or_else(String::new, |id| format!("&cursor={}", encoded(id)));
-        let path = |of: &str| format!("{of}/messages?sort=created_at&limit={MOST}{query}{cursor}");
-        let page = client.either(|of| client.page(&path(of)))?;
-        if let Some(last) = page.items.last() {
-            after = Some(text_of(last, "id"));
-        }
-        for message in page.items {
-            print(&out, message);
+        for message in watch.further(client, &query)? {
+            if filter.status.as_ref().is_some_and(|wanted| message["status"] != wanted.as_str()) {
+                continue;
+            }
+            out.item(|| message.clone(), || fields(&message), || changed(&message));
             shown += 1;
             if count.is_some_and(|count| shown >= count) {
                 return Ok(0);
             }
         }
-        if page.next.is_none() {
-            std::thread::sleep(Duration::from_millis(300));
-        }
+        std::thread::sleep(Duration::from_millis(300));
     }
+}
+
+/// A line of a tail.
+fn changed(message: &Value) -> String {
+    let of = |name: &str| text_of(message, name);
+    let price = text_of(&message["price"], "amount");
+    tail_line([
+        of("updated_at"),
+        of("id"),
+        of("source"),
+        of("destination"),
+        of("status"),
+        message["segments"].to_string(),
+        price,
+    ])
+}
+
+fn tail_line([at, id, from, to, status, parts, price]: [String; 7]) -> String {
+    format!("{at:<24}  {id:<30}  {from:<15}  {to:<15}  {status:<9}  {parts:>5}  {price}")
 }
 
 fn text_of(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-fn print(out: &Output<'_>, message: Value) {
-    out.item(|| message.clone(), || fields(&message), || line(&message));
+/// Names over the lines of a list.
+const HEAD: [&str; 8] = ["taken (UTC)", "id", "from", "to", "status", "parts", "price", "what became of it"];
+
+/// A line of a list.
+fn cells(message: &Value) -> Vec<String> {
+    let of = |name: &str| text_of(message, name);
+    let price = match message["price"].is_object() {
+        true => {
+            format!("{} {}", text_of(&message["price"], "amount"), text_of(&message["price"], "currency"))
+        }
+        false => String::new(),
+    };
+    vec![
+        of("created_at"),
+        of("id"),
+        of("source"),
+        of("destination"),
+        of("status"),
+        message["segments"].to_string(),
+        price,
+        of("explanation"),
+    ]
 }
 
 fn fields(message: &Value) -> Vec<String> {
@@ -305,6 +418,7 @@ fn whole(message: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tests::api;
 
     #[test]
     fn an_id_of_smpp_is_the_same_number_and_other_texts_stay() {
@@ -314,6 +428,54 @@ mod tests {
         for other in ["0190c8f412347abc8def0123456789ab", "", "x-y"] {
             assert_eq!(public_id(other), other);
         }
+    }
+
+    #[test]
+    fn the_id_before_another_is_smaller_by_one() {
+        assert_eq!(before("msg_06f7jv8c1gdyzv3n1v8d5h2k4m"), "msg_06f7jv8c1gdyzv3n1v8d5h2k4k");
+        assert_eq!(before("msg_0600"), "msg_05zz");
+    }
+
+    /// A message that stands otherwise is shown again, one that is over is let go, and nothing is shown twice.
+    #[test]
+    fn a_tail_shows_each_change_of_state() {
+        let (client, asked) = api(vec![
+            r#"{"data":[{"id":"msg_02","status":"queued"},{"id":"msg_03","status":"delivered"}],"meta":{}}"#,
+            r#"{"data":[{"id":"msg_02","status":"queued"},{"id":"msg_03","status":"delivered"}],"meta":{}}"#,
+            r#"{"data":[{"id":"msg_02","status":"delivered"},{"id":"msg_03","status":"delivered"},{"id":"msg_04","status":"sent"}],"meta":{}}"#,
+            r#"{"data":[{"id":"msg_04","status":"failed"}],"meta":{}}"#,
+            r#"{"data":[],"meta":{}}"#,
+        ]);
+        let mut watch = Watch { after: Some("msg_01".to_owned()), ..Watch::default() };
+        let mut news = || -> Vec<String> {
+            let news = watch.further(&client, "&to=1").unwrap();
+            news.iter().map(|m| format!("{} {}", text_of(m, "id"), text_of(m, "status"))).collect()
+        };
+        assert_eq!(news(), ["msg_02 queued", "msg_03 delivered"]);
+        assert!(news().is_empty());
+        assert_eq!(news(), ["msg_02 delivered", "msg_04 sent"]);
+        assert_eq!(news(), ["msg_04 failed"]);
+        assert!(news().is_empty());
+        let from = |id: &str| format!("/api/v1/admin/messages?sort=created_at&to=1&cursor={id}&limit=200");
+        let wanted = ["msg_01", "msg_01", "msg_01", "msg_03", "msg_04"].map(from);
+        assert_eq!(asked.join().unwrap(), wanted);
+    }
+
+    /// One that waits for days does not make each look read all that came since.
+    #[test]
+    fn what_a_look_of_a_tail_reads_has_an_end() {
+        let row = |n: usize, status: &str| format!(r#"{{"id":"msg_{n:05}","status":"{status}"}}"#);
+        let page = |rows: &[String]| -> &'static str {
+            Box::leak(format!(r#"{{"data":[{}],"meta":{{}}}}"#, rows.join(",")).into_boxed_str())
+        };
+        let many: Vec<String> = (2..=WATCHED + 1).map(|n| row(n, "delivered")).collect();
+        let (client, asked) = api(vec![page(&[row(1, "scheduled")]), page(&many), page(&[])]);
+        let mut watch = Watch { after: Some("msg_00000".to_owned()), ..Watch::default() };
+        for _ in 0..3 {
+            watch.further(&client, "").unwrap();
+        }
+        let last = format!("/api/v1/admin/messages?sort=created_at&cursor=msg_{:05}&limit=200", WATCHED + 1);
+        assert_eq!(asked.join().unwrap()[2], last);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use warp_control_plane::noun::ban::BAN;
 
 use super::client::{Client, MOST, encoded};
-use super::names;
+use super::names::{self, Labels};
 use super::nouns::fields;
-use super::output::Output;
+use super::output::Table;
 use super::{Common, Failure};
 
 #[derive(Args, Debug)]
@@ -105,7 +106,11 @@ enum LeasesVerb {
 pub(super) fn balances(args: &BalancesArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     let only = args.ban.as_ref().map(|ban| names::named(&client, "ban", ban)).transpose()?;
-    let out = Output::new(common, &["ban_id", "customer_id", "mode", "balance", "held", "free", "currency"]);
+    let columns =
+        ["ban_id", "customer_id", "customer", "name", "mode", "balance", "held", "free", "currency"];
+    let head = ["id", "customer", "name", "mode", "balance", "held", "free", "currency"];
+    let mut out = Table::new(common, &columns, head);
+    let mut labels = Labels::of(&client, &BAN);
     client
         .either(|base| {
             let mut bans = Vec::new();
@@ -116,16 +121,21 @@ pub(super) fn balances(args: &BalancesArgs, common: &Common) -> Result<u8, Failu
                     ControlFlow::Continue(())
                 })?,
             }
-            bans.iter().map(|ban| client.get(&format!("{base}/bans/{}/balance", encoded(ban)))).collect()
+            let balance = |ban: &String| client.get(&format!("{base}/bans/{}/balance", encoded(ban)));
+            bans.iter().map(balance).collect()
         })
         .map(|all: Vec<Value>| {
             for b in all {
+                let customer = labels.name(&text(&b, "customer_id"));
+                let name = labels.name(&text(&b, "ban_id"));
                 let columns = || {
                     let currency = text(&b["balance"], "currency");
                     let of = |name: &str| amount(&b[name]);
                     vec![
                         text(&b, "ban_id"),
                         text(&b, "customer_id"),
+                        customer.clone(),
+                        name.clone(),
                         text(&b, "mode"),
                         of("balance"),
                         of("held"),
@@ -139,15 +149,18 @@ pub(super) fn balances(args: &BalancesArgs, common: &Common) -> Result<u8, Failu
                     || {
                         let free = match &b["free"] {
                             Value::Null => "no limit".to_owned(),
-                            free => format!("{} free", amount(free)),
+                            free => amount(free),
                         };
-                        let (id, mode, currency) =
-                            (text(&b, "ban_id"), text(&b, "mode"), text(&b["balance"], "currency"));
-                        format!(
-                            "{id}  {mode:<8} {:>14} {currency}  {} held, {free}",
+                        vec![
+                            text(&b, "ban_id"),
+                            customer.clone(),
+                            name.clone(),
+                            text(&b, "mode"),
                             amount(&b["balance"]),
-                            amount(&b["held"])
-                        )
+                            amount(&b["held"]),
+                            free,
+                            text(&b["balance"], "currency"),
+                        ]
                     },
                 );
             }
@@ -157,11 +170,12 @@ pub(super) fn balances(args: &BalancesArgs, common: &Common) -> Result<u8, Failu
 
 pub(super) fn ledger(args: &LedgerArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
-    let out = Output::new(
-        common,
-        &["id", "ban_id", "kind", "amount", "currency", "calls", "reason", "reverses", "actor", "created_at"],
-    );
-    let show = |p: Value| {
+    let columns =
+        ["id", "ban_id", "kind", "amount", "currency", "calls", "reason", "reverses", "actor", "created_at"];
+    let head = ["at (UTC)", "id", "account", "kind", "amount", "currency", "reason", "calls"];
+    let mut out = Table::new(common, &columns, head);
+    let mut labels = Labels::of(&client, &BAN);
+    let mut show = |p: Value| {
         let columns = || {
             let currency = text(&p["amount"], "currency");
             let calls = p["calls"].as_i64().map_or(String::new(), |n| n.to_string());
@@ -183,11 +197,18 @@ pub(super) fn ledger(args: &LedgerArgs, common: &Common) -> Result<u8, Failure> 
             || p.clone(),
             columns,
             || {
-                let (id, at, kind, reason) =
-                    (text(&p, "id"), text(&p, "created_at"), text(&p, "kind"), text(&p, "reason"));
-                let currency = text(&p["amount"], "currency");
-                let calls = p["calls"].as_i64().map_or(String::new(), |n| format!(" ({n})"));
-                format!("{at}  {id}  {kind:<10} {:>14} {currency}  {reason}{calls}", amount(&p["amount"]))
+                let calls = p["calls"].as_i64().map_or(String::new(), |n| n.to_string());
+                let of = |name: &str| text(&p, name);
+                vec![
+                    of("created_at"),
+                    of("id"),
+                    labels.name(&of("ban_id")),
+                    of("kind"),
+                    amount(&p["amount"]),
+                    text(&p["amount"], "currency"),
+                    of("reason"),
+                    calls,
+                ]
             },
         );
     };
@@ -252,11 +273,11 @@ fn book(client: &Client, booking: &Booking, what: &str, direction: Option<&str>)
 
 pub(super) fn leases(args: &LeasesArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
-    let out = Output::new(
-        common,
-        &["number", "ban_id", "node", "granted", "posted", "held", "currency", "expires_at", "closed"],
-    );
-    let show = |l: Value| {
+    let columns =
+        ["number", "ban_id", "node", "granted", "posted", "held", "currency", "expires_at", "closed"];
+    let head = ["number", "account", "node", "held", "currency", "until (UTC)", "state"];
+    let mut out = Table::new(common, &columns, head);
+    let mut show = |l: Value| {
         let number = l["number"].to_string();
         let columns = || {
             let of = |name: &str| amount(&l[name]);
@@ -278,12 +299,15 @@ pub(super) fn leases(args: &LeasesArgs, common: &Common) -> Result<u8, Failure> 
             columns,
             || {
                 let state = if l["closed"] == true { "closed, waits for records" } else { "open" };
-                let (ban, node, until) = (text(&l, "ban_id"), text(&l, "node"), text(&l, "expires_at"));
-                let currency = text(&l["held"], "currency");
-                format!(
-                    "{number:>6}  {ban}  {node:<16} {:>14} {currency} held  until {until}  {state}",
-                    amount(&l["held"])
-                )
+                vec![
+                    number.clone(),
+                    text(&l, "ban_id"),
+                    text(&l, "node"),
+                    amount(&l["held"]),
+                    text(&l["held"], "currency"),
+                    text(&l, "expires_at"),
+                    state.to_owned(),
+                ]
             },
         );
     };

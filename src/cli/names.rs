@@ -3,6 +3,7 @@
 //! Which kinds of things may stand somewhere is read from the form of the id that the API publishes there (`^(vbd|sac)_…`): a new
 //! field that holds an id takes names by being published. A text that has the form of an id stays as it is.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
@@ -135,6 +136,46 @@ fn called(client: &Client, noun: &Noun, what: &str, more: &str) -> Result<Vec<St
 
 fn ids(rows: Vec<Value>) -> Vec<String> {
     rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// Most objects whose names are asked for in one list; of those behind them it shows ids.
+const LABELS: usize = 100;
+
+/// Names of the objects that the rows of a list speak of, each asked for once.
+pub(super) struct Labels<'a> {
+    client: &'a Client,
+    /// Which side the key is of; nothing is asked where it turns out to see nothing.
+    roots: &'static [&'static str],
+    known: BTreeMap<String, String>,
+}
+
+impl<'a> Labels<'a> {
+    /// For the rows of this noun.
+    pub(super) fn of(client: &'a Client, noun: &Noun) -> Self {
+        let roots: &[&str] = if noun.who.has(Audience::Customer) { &["/admin", ""] } else { &["/admin"] };
+        Self { client, roots, known: BTreeMap::new() }
+    }
+
+    /// What an object is called; its id where nobody may know.
+    pub(super) fn name(&mut self, id: &str) -> String {
+        if let Some(name) = self.known.get(id) {
+            return name.clone();
+        }
+        let word = match id.split_once('_') {
+            Some(("deck", _)) => Some("rate-decks"),
+            Some((of, _)) => noun::ALL.iter().find(|noun| prefix(noun) == of).map(|noun| word(noun)),
+            None => None,
+        };
+        let Some(word) = word.filter(|_| self.known.len() < LABELS) else { return id.to_owned() };
+        let found =
+            self.roots.iter().find_map(|of| self.client.get(&format!("{of}/{word}/{}", encoded(id))).ok());
+        let name = found.and_then(|object| {
+            ["slug", "name"].iter().find_map(|field| Some(object[*field].as_str()?.to_owned()))
+        });
+        let name = name.unwrap_or_else(|| id.to_owned());
+        self.known.insert(id.to_owned(), name.clone());
+        name
+    }
 }
 
 /// Puts ids in the place of names wherever the form of a value has an id, at any depth.

@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 use warp_control_plane::app::caller::Audience;
 use warp_control_plane::noun::{self, Noun, Verb};
 
-use self::fields::{columns, facts, row, whole};
+use self::fields::{cells, columns, row, whole};
 use super::client::{Client, MOST, encoded};
+use super::names::Labels;
 use super::names::{self, id_of};
-use super::output::Output;
+use super::output::{Output, Table};
 use super::{Common, Failure, beside, jobs, vendor_trunks, webhooks};
 
 /// One command of a declared noun.
@@ -145,10 +146,11 @@ fn command(noun: &'static Noun) -> Command {
         all = match doing.verb {
             Verb::List => all.subcommand(list(noun).about(sentence(doing.all))),
             Verb::Read => all.subcommand(Command::new("show").about(sentence(doing.all)).arg(what(noun))),
-            Verb::Create => all.subcommand(make(noun).about(sentence(doing.all))),
-            Verb::Change => all.subcommand(
-                Command::new("change").about(sentence(doing.all)).arg(what(noun)).args(body(true)),
-            ),
+            Verb::Create => all.subcommand(of_fields(make(noun).about(sentence(doing.all)), noun)),
+            Verb::Change => {
+                let change = Command::new("change").about(sentence(doing.all)).arg(what(noun));
+                all.subcommand(of_fields(change.args(body(true)), noun))
+            }
             Verb::Delete => all.subcommand(Command::new("delete").about(sentence(doing.all)).arg(what(noun))),
             // `change` says it field by field.
             Verb::Replace => all,
@@ -168,6 +170,17 @@ fn command(noun: &'static Noun) -> Command {
     } else {
         all
     }
+}
+
+/// With the fields of the noun at the end of its help. They are read from the published forms, and only when this verb is said: the
+/// noun stands in the display name, which help never shows.
+fn of_fields(verb: Command, noun: &'static Noun) -> Command {
+    verb.display_name(word(noun)).defer(|verb| {
+        let noun = verb.get_display_name().and_then(named);
+        let makes = verb.get_name() == "make";
+        let Some(noun) = noun else { return verb };
+        verb.after_help(fields::explained(noun, makes))
+    })
 }
 
 fn verb_word(verb: Verb) -> Option<&'static str> {
@@ -232,10 +245,9 @@ fn what(noun: &Noun) -> Arg {
 
 fn body(changes: bool) -> [Arg; 2] {
     let help = if changes {
-        "Fields as the API has them: channels=30, max_rate_per_min='0.05 USD', media_ips=192.0.2.1,192.0.2.2; FIELD= takes a value \
-         away"
+        "What it is to have, see below; FIELD= takes a value away, FIELD+=VALUE adds to a list"
     } else {
-        "Fields as the API has them: channels=30, max_rate_per_min='0.05 USD', media_ips=192.0.2.1,192.0.2.2"
+        "What it has, see below"
     };
     [
         Arg::new("FIELD=VALUE").num_args(0..).help(help),
@@ -299,7 +311,7 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
 pub(super) fn for_whom<T>(
     client: &Client,
     noun: &Noun,
-    ask: impl Fn(&str) -> Result<T, Failure>,
+    mut ask: impl FnMut(&str) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     if noun.who.has(Audience::Customer) { client.either(ask) } else { ask("/admin") }
 }
@@ -324,17 +336,19 @@ fn listed(
         query.push_str(&format!("&{name}={}", encoded(&value)));
     }
     let columns = columns(noun);
-    let out = Output::new(common, &columns);
+    let mut out = Table::new(common, &columns, fields::head(noun));
+    let mut labels = Labels::of(client, noun);
     let wanted = if limit == 0 { usize::MAX } else { limit };
     let query = query.replacen('&', "?", 1);
-    for_whom(client, noun, |of| {
+    let mut walk = |of: &str| {
         let mut left = wanted;
         client.walk(&format!("{of}/{}{query}", word(noun)), wanted.min(MOST), |object| {
-            out.item(|| object.clone(), || row(&columns, &object), || facts(noun, &object));
+            out.item(|| object.clone(), || row(&columns, &object), || cells(noun, &object, &mut labels));
             left -= 1;
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
-    })
+    };
+    for_whom(client, noun, &mut walk)
 }
 
 fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Result<Value, Failure> {
@@ -430,11 +444,12 @@ pub(super) fn print_list(
     word: &str,
     limit: usize,
     common: &Common,
-    line: impl Fn(&Value) -> String,
+    head: &[&str],
+    line: impl Fn(&Value) -> Vec<String>,
 ) -> Result<(), Failure> {
-    let out = Output::new(common, columns);
+    let mut out = Table::new(common, columns, head.iter().copied());
     let wanted = if limit == 0 { usize::MAX } else { limit };
-    let walk = |path: &str| {
+    let mut walk = |path: &str| {
         let mut left = wanted;
         client.walk(path, wanted.min(MOST), |object| {
             out.item(|| object.clone(), || row(columns, &object), || line(&object));

@@ -114,7 +114,7 @@ pub(super) fn run(args: &NumbersArgs, common: &Common) -> Result<u8, Failure> {
                 given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
             let glue = if query.is_empty() { "" } else { "?" };
             let list = format!("numbers{glue}{}", query.join("&"));
-            print_list(&client, COLUMNS, None, &list, *limit, common, line)?;
+            print_list(&client, COLUMNS, None, &list, *limit, common, HEAD, line)?;
         }
         Verb::Show { what } => {
             let path = one(&what.id(&client)?);
@@ -155,11 +155,11 @@ fn print(number: &Value, common: &Common) {
     Output::new(common, COLUMNS).item(|| number.clone(), || row(COLUMNS, number), || whole(number, COLUMNS));
 }
 
-fn line(number: &Value) -> String {
-    let text = |name: &str| number[name].as_str().unwrap_or("-");
+const HEAD: &[&str] = &["id", "number", "state", "customer_id", "goes to", "cnam"];
+
+fn line(number: &Value) -> Vec<String> {
+    let text = |name: &str| number[name].as_str().unwrap_or_default().to_owned();
     let targets = number["targets"].as_array().map_or(0, Vec::len);
     let trunks = if targets == 1 { "1 trunk".to_owned() } else { format!("{targets} trunks") };
-    let columns = (text("id"), text("number"), text("state"), text("customer_id"), text("cnam"));
-    let (id, number, state, customer, cnam) = columns;
-    format!("{id:<30}  {number:<16}  {state:<9}  {customer:<30}  {trunks:<9}  {cnam}")
+    vec![text("id"), text("number"), text("state"), text("customer_id"), trunks, text("cnam")]
 }

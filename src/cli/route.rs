@@ -40,7 +40,7 @@ pub(super) fn run(args: &RouteArgs, common: &Common) -> Result<u8, Failure> {
     let decision = ask(&client, args.trunk.as_deref(), &args.from, &args.to, args.at.as_deref())?;
     let refused = !decision["refusal"].is_null();
     let out = Output::new(common, COLUMNS);
-    if common.output == Form::Csv && !common.json {
+    if common.form() == Form::Csv && !common.json {
         // One line for each vendor, those that were excluded too.
         for row in lines(&decision) {
             out.item(|| Value::Null, || row, String::new);

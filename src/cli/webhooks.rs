@@ -101,7 +101,7 @@ pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
             let id = id_of(&client, &WEBHOOK, webhook)?;
             let filter = status.as_deref().map(|s| format!("?status={}", encoded(s))).unwrap_or_default();
             let word = format!("webhooks/{}/deliveries{filter}", encoded(&id));
-            print_list(&client, DELIVERY, None, &word, *limit, common, line)?;
+            print_list(&client, DELIVERY, None, &word, *limit, common, HEAD, line)?;
         }
         Verb::Replay { webhook, event: Some(event), .. } => {
             let id = id_of(&client, &WEBHOOK, webhook)?;
@@ -252,17 +252,20 @@ fn told(event: &Value) -> String {
     format!("{}  {}  {:<18} {}", text("created_at"), text("id"), text("type"), event["data"])
 }
 
-fn line(delivery: &Value) -> String {
+const HEAD: &[&str] = &["event", "type", "status", "tries", "answer", "ms", "error"];
+
+fn line(delivery: &Value) -> Vec<String> {
     let text = |name: &str| delivery[name].as_str().unwrap_or("").to_owned();
     let number = |name: &str| delivery[name].as_i64().map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let (status, ms, error) = (number("last_status"), number("last_ms"), text("last_error"));
-    format!(
-        "{:<30}  {:<18} {:<9} {:>3} tries  {status:>3} in {ms} ms  {error}",
+    vec![
         text("event_id"),
         text("type"),
         text("status"),
         number("attempts"),
-    )
+        number("last_status"),
+        number("last_ms"),
+        text("last_error"),
+    ]
 }
 
 fn print(delivery: &Value, common: &Common) {

@@ -12,7 +12,7 @@ use super::{Common, Failure};
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
-    /// call_…, a SIP Call-ID, a phone number (its newest call), or an IP address.
+    /// call_…, msg_…, a SIP Call-ID, a phone number (its newest call), or an IP address.
     what: String,
 }
 
@@ -30,6 +30,7 @@ pub(super) fn run(args: &WhyArgs, common: &Common) -> Result<u8, Failure> {
     let what = args.what.trim();
     let told = match what.parse::<IpAddr>() {
         Ok(ip) => of_address(&client, ip)?,
+        Err(_) if what.starts_with("msg_") => of_message(&client, what)?,
         Err(_) => of_call(&client, what)?,
     };
     let columns = ["about", "why", "fix"];
@@ -52,6 +53,19 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 fn is_number(what: &str) -> bool {
     let digits = what.chars().filter(char::is_ascii_digit).count();
     digits >= 3 && what.chars().all(|c| c.is_ascii_digit() || "+-(). ".contains(c))
+}
+
+/// What became of a message, as its row says it.
+fn of_message(client: &Client, id: &str) -> Result<Told, Failure> {
+    let message = client.either(|of| client.get(&format!("{of}/messages/{}", encoded(id))))?;
+    let (from, to) = (text(&message, "source"), text(&message, "destination"));
+    let fix = match (text(&message, "status"), text(&message, "bind_id")) {
+        ("delivered" | "cancelled" | "taken", _) => String::new(),
+        ("queued" | "waiting", bind) if !bind.is_empty() => format!("warp vendor-binds show {bind}"),
+        _ => format!("warp messages show {id}    # its timeline"),
+    };
+    let sentence = format!("{from} → {to}, {}: {}", text(&message, "status"), text(&message, "explanation"));
+    Ok(Told { about: id.to_owned(), sentence, fix })
 }
 
 fn of_call(client: &Client, what: &str) -> Result<Told, Failure> {
@@ -414,6 +428,16 @@ mod tests {
                 .starts_with("+12025550100 → +14155550123 got 503: all channels of the trunk are in use.")
         );
         assert!(told.sentence.ends_with("Before, attempt 1 got 503."), "{}", told.sentence);
+    }
+
+    #[test]
+    fn a_message_is_told_by_its_own_sentence() {
+        let answer = r#"{"data":{"id":"msg_1","source":"ACME","destination":"14155550124","status":"failed","explanation":"No vendor took it."},"meta":{}}"#;
+        let (client, asked) = crate::cli::tests::api(vec![answer]);
+        let told = of_message(&client, "msg_1").unwrap();
+        assert_eq!(told.sentence, "ACME → 14155550124, failed: No vendor took it.");
+        assert!(told.fix.starts_with("warp messages show msg_1"), "{}", told.fix);
+        assert_eq!(asked.join().unwrap(), ["/api/v1/admin/messages/msg_1"]);
     }
 
     #[test]

@@ -50,6 +50,7 @@ crate::noun! {
         name on name as Text<1, 256>, for Everybody: "Only the billing account of this name, as it is written.",
         mode on mode as BanMode, for Everybody: "Only accounts that pay in this way.",
     }
+    listed { customer_id, name, mode, currency, credit_limit }
 }
 
 fn made() -> Value {

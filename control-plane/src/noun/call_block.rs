@@ -52,6 +52,7 @@ crate::noun! {
         code on code as DialCode, for Operators: "Only blocks of exactly this dial code.",
         caller_code on caller_code as DialCode, for Operators: "Only blocks of exactly this code of callers.",
     }
+    listed { trunk_id, customer_id, code, class, caller_code, ends_at, reason }
 }
 
 fn made() -> Value {

@@ -50,6 +50,7 @@ crate::noun! {
         status on status as Status, for Operators: "Only customers of this status.",
         partition on partition_id as Ref<PartitionKind>, for Operators: "Only customers of this partition (prt_…).",
     }
+    listed { name, status, currency, daily_spend, partition_id }
 }
 
 fn made() -> Value {

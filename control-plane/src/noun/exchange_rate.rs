@@ -40,6 +40,7 @@ crate::noun! {
     filtered {
         currency on currency as CurrencyCode, for Operators: "Only what this currency is worth (ISO 4217).",
     }
+    listed { currency, worth, reason }
 }
 
 fn made() -> Value {

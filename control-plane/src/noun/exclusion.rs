@@ -47,6 +47,7 @@ crate::noun! {
         kind on kind as ExclusionReason, for Operators: "Only exclusions of this kind.",
         code on code as Digits, for Operators: "Only exclusions of exactly this dial code.",
     }
+    listed { vendor_id, code, kind, starts_at, ends_at, reason }
 }
 
 fn made() -> Value {

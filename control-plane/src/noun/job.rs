@@ -57,6 +57,7 @@ crate::noun! {
         schedule on schedule_id as Ref<ScheduleKind>, for Everybody: "Only jobs that this schedule began (sch_…).",
         status on status as JobStatus, for Everybody: "Only jobs that stand so.",
     }
+    listed { customer_id, name, kind, status, percent, error }
 }
 
 fn made() -> Value {

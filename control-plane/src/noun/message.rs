@@ -62,6 +62,7 @@ crate::noun! {
         from on source as Text<1, 20>, for Everybody: "Only messages from this address, as it was sent; of a number its digits, without +.",
         bind on bind_id as Ref<VendorBindKind>, for Operators: "Only messages that this bind had last (vbd_…).",
     }
+    listed { direction, source, destination, status, segments, price }
 }
 
 /// A message is neither made nor changed here.

@@ -44,6 +44,7 @@ crate::noun! {
         vendor on vendor_id as Ref<VendorKind>, for Operators: "Only what this vendor asks (vnd_…).",
         code on code as DialCode, for Operators: "Only the price of exactly this code.",
     }
+    listed { customer_id, vendor_id, code, price }
 }
 
 fn made() -> Value {

@@ -51,6 +51,7 @@ crate::noun! {
     filtered {
         direction on direction as MessageDirection, for Operators: "Only routes of this direction.",
     }
+    listed { direction, place, kind, destination, source, account_id, targets, reason }
 }
 
 fn made() -> Value {

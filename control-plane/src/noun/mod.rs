@@ -68,6 +68,8 @@ pub struct Noun {
     pub sort_words: &'static [&'static str],
     /// What lists are filtered by.
     pub filters: &'static [Filter],
+    /// The fields that people look for in a list, besides the id, in their order.
+    pub listed: &'static [&'static str],
 }
 
 /// Every noun that is declared, but for messages: nobody makes one in PostgreSQL.
@@ -553,6 +555,7 @@ macro_rules! noun {
         written { $($(#[$wmeta:meta])* $written:ident: $wty:ty $(as $wmark:ident $(($wfield:ident))?)?,)* }
         sorted { $($sort:ident by $by:ident for $swho:ident,)* }
         filtered { $($filter:ident on $column:ident as $form:ty, for $fwho:ident: $what:literal,)* }
+        listed { $($listed:ident),* }
     ) => {
         $crate::row! {
             #[doc = concat!("A row of `", stringify!($many), "`.")]
@@ -616,6 +619,7 @@ macro_rules! noun {
                 form: <$form as $crate::app::input::Field>::field_schema,
                 read: <$form as $crate::noun::Filtering>::of,
             },)*],
+            listed: &[$(stringify!($listed)),*],
         }
         .checked();
 

@@ -45,6 +45,7 @@ crate::noun! {
         role on role as OperatorRole, for Operators: "Only operators with this role.",
         subject on subject as Text<1, 256>, for Operators: "Only the operator of this subject at the issuer.",
     }
+    listed { name, email, role, status }
 }
 
 fn made() -> Value {

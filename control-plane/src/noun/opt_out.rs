@@ -49,6 +49,7 @@ crate::noun! {
         recipient on recipient as Digits, for Everybody: "Only this recipient: its digits, without +.",
         status on status as OptOutStatus, for Everybody: "Only those that stand so.",
     }
+    listed { customer_id, sender, recipient, status, reason }
 }
 
 fn made() -> Value {

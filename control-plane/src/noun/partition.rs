@@ -48,6 +48,7 @@ crate::noun! {
     filtered {
         name on name as Text<1, 256>, for Operators: "Only the partition of this name.",
     }
+    listed { name, strategy, max_candidates, loss_ok }
 }
 
 fn made() -> Value {

@@ -53,6 +53,7 @@ crate::noun! {
         partition on partition_id as Ref<PartitionKind>, for Operators: "Only overrides to this partition (prt_…).",
         code on code as DialCode, for Operators: "Only overrides of exactly this dial code.",
     }
+    listed { partition_id, trunk_id, customer_id, code, class, ends_at, reason }
 }
 
 fn made() -> Value {

@@ -59,6 +59,7 @@ crate::noun! {
         kind on kind as JobTask, for Everybody: "Only schedules that begin such jobs.",
         status on status as ScheduleStatus, for Everybody: "Only schedules that stand so.",
     }
+    listed { customer_id, name, kind, status, every, next_at, error }
 }
 
 fn made() -> Value {

@@ -53,6 +53,7 @@ crate::noun! {
         system_id on system_id as Text<1, 15>, for Everybody: "Only the account that binds by this name.",
         ban on ban_id as Ref<BanKind>, for Everybody: "Only accounts that this billing account pays for (ban_…).",
     }
+    listed { customer_id, name, system_id, status, messages_per_s, binds }
 }
 
 fn made() -> Value {

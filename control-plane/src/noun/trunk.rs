@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use warp_model::id::{BanKind, CustomerKind};
 
 use crate::app::caller::Audience;
+use crate::app::customers::Status;
 use crate::app::input::{Ref, Text};
 use crate::app::routing::PartitionKind;
 use crate::store::types::{Amount, Time};
@@ -83,8 +84,10 @@ crate::noun! {
         customer on customer_id as Ref<CustomerKind>, for Operators: "Only this customer (cus_…).",
         name on name as Text<1, 256>, for Everybody: "Only the trunk of this name, as it is written.",
         ban on ban_id as Ref<BanKind>, for Everybody: "Only trunks that this billing account pays for (ban_…).",
+        status on status as Status, for Everybody: "Only trunks that the carrier has in this status.",
         partition on partition_id as Ref<PartitionKind>, for Operators: "Only trunks of this partition (prt_…).",
     }
+    listed { customer_id, name, status, channels, cps, partition_id }
 }
 
 fn made() -> Value {

@@ -50,6 +50,7 @@ crate::noun! {
         role on role as CustomerRole, for Everybody: "Only users with this role.",
         subject on subject as Text<1, 256>, for Everybody: "Only the user of this subject at the issuer.",
     }
+    listed { customer_id, name, email, role, status }
 }
 
 fn made() -> Value {

@@ -50,6 +50,7 @@ crate::noun! {
         name on name as Text<1, 256>, for Operators: "Only vendors of this name, as it is written.",
         status on status as Status, for Operators: "Only vendors of this status.",
     }
+    listed { slug, name, status, buy_deck_ids }
 }
 
 fn made() -> Value {

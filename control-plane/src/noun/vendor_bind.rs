@@ -52,6 +52,7 @@ crate::noun! {
         name on name as Text<1, 256>, for Operators: "Only the bind of this name, as it is written.",
         status on status as BindStatus, for Operators: "Only binds that stand so.",
     }
+    listed { vendor_id, name, status, system_id, addresses }
 }
 
 fn made() -> Value {

@@ -68,6 +68,7 @@ crate::noun! {
         vendor on vendor_id as Ref<VendorKind>, for Operators: "Only this vendor (vnd_…).",
         name on name as Text<1, 256>, for Operators: "Only vendor trunks of this name, as it is written.",
     }
+    listed { vendor_id, name, status, addresses, hosts, transport, priority }
 }
 
 fn made() -> Value {

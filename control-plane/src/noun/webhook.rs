@@ -49,6 +49,7 @@ crate::noun! {
         name on name as Text<1, 256>, for Everybody: "Only webhooks of this name, as it is written.",
         status on status as WebhookStatus, for Everybody: "Only webhooks in this state.",
     }
+    listed { customer_id, name, status, events, url }
 }
 
 fn made() -> Value {

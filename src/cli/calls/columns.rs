@@ -5,17 +5,27 @@ use serde_json::Value;
 use super::{Vendors, text};
 
 /// Over the lines for people: what stands in each column, and in what unit where the values do not say it themselves.
-const HEAD: [&str; 9] =
-    ["ended (UTC)", "call", "from", "to", "outcome", "SIP", "vendor", "duration", "price of the call"];
+const HEAD: [&str; 8] = ["call", "from", "to", "outcome", "SIP", "vendor", "duration", "price of the call"];
 
-/// The line over the lines for people.
-pub(super) fn heading() -> String {
-    aligned(HEAD.map(str::to_owned))
+/// Which time of a call its line begins with: that by which the lines are in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// When it began, as in lists.
+    Begin,
+    /// When it ended, as in a tail.
+    End,
 }
 
-fn aligned([ended, id, from, to, outcome, code, vendor, duration, price]: [String; 9]) -> String {
+/// The line over the lines for people.
+pub(super) fn heading(by: By) -> String {
+    let time = if by == By::Begin { "begun (UTC)" } else { "ended (UTC)" };
+    let [call, from, to, outcome, code, vendor, duration, price] = HEAD.map(str::to_owned);
+    aligned([time.to_owned(), call, from, to, outcome, code, vendor, duration, price])
+}
+
+fn aligned([time, id, from, to, outcome, code, vendor, duration, price]: [String; 9]) -> String {
     format!(
-        "{ended:<24}  {id:<31}  {from:<15}  {to:<16}  {outcome:<9}  {code:>4}  {vendor:<8}  {duration:>9}  {price}"
+        "{time:<24}  {id:<31}  {from:<15}  {to:<16}  {outcome:<9}  {code:>4}  {vendor:<8}  {duration:>9}  {price}"
     )
 }
 
@@ -94,11 +104,11 @@ fn amount(value: &Value) -> String {
 }
 
 /// A call as a line for people.
-pub(super) fn line(call: &Value, vendors: &Vendors) -> String {
+pub(super) fn line(call: &Value, vendors: &Vendors, by: By) -> String {
     let vendor = vendors.name(text(call, "vendor_id"));
     let of = |name: &str| text(call, name).to_owned();
     aligned([
-        of("end_at"),
+        of(if by == By::Begin { "setup_at" } else { "end_at" }),
         of("id"),
         of("caller"),
         of("called"),
@@ -172,11 +182,17 @@ mod tests {
     fn the_heading_stands_over_the_columns_and_says_what_they_are_in() {
         let call = serde_json::json!({
             "id": "call_00000000000000000000000001", "caller": "+12025550100", "called": "+14155550123",
-            "end_at": "2026-11-29T00:00:00.000Z", "duration_ms": 252_000, "outcome": "answered", "sip_code": 200,
+            "setup_at": "2026-11-28T23:55:48.000Z", "end_at": "2026-11-29T00:00:00.000Z", "duration_ms": 252_000, "outcome": "answered", "sip_code": 200,
             "price": {"amount": "0.0132", "currency": "USD"}, "vendor_id": "vnd_1",
         });
         let vendors = Vendors([("vnd_1".to_owned(), "alpha".to_owned())].into());
-        let (head, line) = (heading(), line(&call, &vendors));
+        for (by, name, value) in [
+            (By::Begin, "begun (UTC)", "2026-11-28T23:55:48.000Z"),
+            (By::End, "ended (UTC)", "2026-11-29T00:00:00.000Z"),
+        ] {
+            assert!(heading(by).starts_with(name) && line(&call, &vendors, by).starts_with(value));
+        }
+        let (head, line) = (heading(By::End), line(&call, &vendors, By::End));
         for (name, value) in [
             ("ended (UTC)", "2026-11-29T00:00:00.000Z"),
             ("call", "call_0000"),

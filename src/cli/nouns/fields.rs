@@ -5,14 +5,62 @@ use warp_control_plane::api::{self, openapi};
 use warp_control_plane::app::caller::Audience;
 use warp_control_plane::noun::{Noun, Origin};
 
+use crate::cli::names::Labels;
 use crate::cli::{Failure, names};
 
 /// The forms of what makes an object of this noun, as the API publishes them.
 pub(in crate::cli) fn forms(noun: &Noun) -> Map<String, Value> {
     let document = openapi::document(&api::endpoints(), Audience::Operator);
+    properties(&document, &input_of(&document, noun))
+}
+
+/// What can be said of an object of this noun, a field a line, those that a new one must have first.
+pub(in crate::cli) fn explained(noun: &Noun, makes: bool) -> String {
+    let document = openapi::document(&api::endpoints(), Audience::Operator);
+    let (name, forms) = (input_of(&document, noun), forms(noun));
+    let must = document["components"]["schemas"][name.as_str()]["required"].as_array();
+    let must: Vec<&str> = must.into_iter().flatten().filter_map(Value::as_str).collect();
+    let (first, rest): (Vec<_>, Vec<_>) = forms.iter().partition(|(name, _)| must.contains(&name.as_str()));
+    let mut text = String::from("Fields:\n");
+    for (name, form) in first.into_iter().chain(rest) {
+        let needed = if makes && must.contains(&name.as_str()) { " (needed)" } else { "" };
+        let what = form["description"].as_str().unwrap_or_default();
+        text.push_str(&format!("  {:<36}{needed} {what}\n", format!("{name}={}", shape(form))));
+    }
+    text
+}
+
+/// How a value of this form is written.
+fn shape(form: &Value) -> String {
+    let of_id = names::prefixes(form);
+    match form["type"].as_str() {
+        _ if is_money(form) => "'0.05 USD'".to_owned(),
+        _ if !of_id.is_empty() => "ID-OR-NAME".to_owned(),
+        Some("integer" | "number") => "NUMBER".to_owned(),
+        Some("boolean") => "true|false".to_owned(),
+        Some("array") => match shape(&form["items"]) {
+            item if item == "JSON" && named_by(&form["items"]).is_some() => "ID-OR-NAME,…".to_owned(),
+            item if item.contains('|') => item,
+            item => format!("{item},…"),
+        },
+        Some("object") => "JSON".to_owned(),
+        _ => {
+            let words: Vec<&str> =
+                form["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            match words.len() {
+                0 => "TEXT".to_owned(),
+                1..=8 => words.join("|"),
+                _ => "WORD".to_owned(),
+            }
+        }
+    }
+}
+
+/// The name of the published type that makes an object of this noun.
+fn input_of(document: &Value, noun: &Noun) -> String {
     let body = &document["paths"][noun.paths.made_at]["post"]["requestBody"]["content"]["application/json"];
-    let name = body["schema"]["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    properties(&document, name)
+    let path = body["schema"]["$ref"].as_str().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// The forms of the fields of a published type.
@@ -145,15 +193,22 @@ pub(in crate::cli) fn row(columns: &[&str], object: &Value) -> Vec<String> {
     columns.iter().map(|name| cell(&object[*name])).collect()
 }
 
-/// A line for people: the id, and what lists are filtered by.
-pub(in crate::cli) fn facts(noun: &Noun, object: &Value) -> String {
-    let mut line = format!("{:<30}", cell(&object["id"]));
-    for filter in noun.filters {
-        let text = cell(&object[filter.column]);
-        let width = if text.len() > 24 { 30 } else { 16 };
-        line.push_str(&format!("  {:<width$}", if text.is_empty() { "-" } else { &text }));
-    }
-    line.trim_end().to_owned()
+/// The names over a list for people: the declared fields; what names another object goes by that one's name.
+pub(in crate::cli) fn head(noun: &Noun) -> Vec<&'static str> {
+    let name = |field: &'static str| field.strip_suffix("_id").unwrap_or(field);
+    std::iter::once("id").chain(noun.listed.iter().copied().map(name)).collect()
+}
+
+/// The cells of a line for people.
+pub(in crate::cli) fn cells(noun: &Noun, object: &Value, labels: &mut Labels<'_>) -> Vec<String> {
+    let of = |field: &str| match &object[field] {
+        Value::String(id) if field.ends_with("_id") => labels.name(id),
+        Value::Array(ids) if field.ends_with("_ids") || field == "targets" => {
+            ids.iter().map(|id| labels.name(&cell(id))).collect::<Vec<_>>().join(",")
+        }
+        other => cell(other),
+    };
+    std::iter::once(cell(&object["id"])).chain(noun.listed.iter().copied().map(of)).collect()
 }
 
 /// An object for people: a field a line, those of the line of columns first.
@@ -210,6 +265,38 @@ mod tests {
         assert_eq!(of(&forms_of("NumberInput"), "targets", "pbx-1"), json!([{ "trunk_id": "pbx-1" }]));
     }
 
+    /// The help of each noun's `make` names its own fields, what they take, and which of them are needed.
+    #[test]
+    fn the_help_of_each_noun_lists_its_own_fields() {
+        for noun in noun::ALL.iter().filter(|n| n.verbs.iter().any(|d| d.verb == noun::Verb::Create)) {
+            let mut all = <super::super::NounCommand as clap::Subcommand>::augment_subcommands(
+                clap::Command::new("warp"),
+            );
+            let make = all
+                .find_subcommand_mut(super::super::word(noun))
+                .unwrap()
+                .find_subcommand_mut("make")
+                .unwrap();
+            let help = make.render_help().to_string();
+            for (name, _) in forms(noun) {
+                assert!(help.contains(&format!("\n  {name}=")), "{}: {name}\n{help}", noun.one);
+            }
+        }
+        let route = explained(&noun::message_route::MESSAGE_ROUTE, true);
+        assert!(
+            route.contains("targets=ID-OR-NAME,…")
+                && route.contains("kind=static|random|failover|least_cost"),
+            "{route}"
+        );
+        assert!(route.lines().any(|l| l.starts_with("  reason=TEXT") && l.contains("(needed)")), "{route}");
+        assert!(!explained(&noun::message_route::MESSAGE_ROUTE, false).contains("(needed)"));
+        let partition = explained(&noun::partition::PARTITION, true);
+        assert!(
+            partition.contains("vendors=ID-OR-NAME,…") && partition.contains("margin_per_min='0.05 USD'"),
+            "{partition}"
+        );
+    }
+
     #[test]
     fn items_are_laid_behind_those_of_today_without_what_nobody_writes() {
         let form = &forms(&noun::partition::PARTITION)["vendors"];
@@ -243,7 +330,8 @@ mod tests {
             let columns = columns(noun);
             assert_eq!(columns.first(), Some(&"id"), "{columns:?}");
             assert!(columns.iter().all(|c| seen.get(c).is_some()), "{columns:?}");
-            assert!(facts(noun, &seen).starts_with(seen["id"].as_str().unwrap()));
+            assert!(noun.listed.iter().all(|field| seen.get(field).is_some()), "{:?}", noun.listed);
+            assert!(!noun.listed.is_empty() && !noun.listed.contains(&"id"), "{}", noun.one);
             assert!(!forms(noun).is_empty(), "{}", noun.one);
         }
         let trunk = (noun::trunk::TRUNK.examples.seen)(Audience::Operator);
