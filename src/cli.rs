@@ -10,6 +10,7 @@ mod calls;
 pub(crate) mod client;
 mod config;
 mod decks;
+mod init;
 mod jobs;
 mod keys;
 mod ladder;
@@ -178,6 +179,8 @@ enum Command {
     Leases(money::LeasesArgs),
     /// What is missing or slow on this machine, each with the fixing command.
     Doctor(DoctorArgs),
+    /// The configuration file of a new node, every key with its default as a comment.
+    Init(init::InitArgs),
     /// Configuration: check, show, diff, reload.
     Config(config::ConfigArgs),
     /// Demo traffic of a running `warp dev`: `--cps N`, or `off`.
@@ -347,6 +350,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Ledger(args) => money::ledger(&args, common),
         Command::Leases(args) => money::leases(&args, common),
         Command::Doctor(args) => examine(&args, common),
+        Command::Init(args) => init::run(&args, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {
             let all = [BUILD.version, BUILD.revision, BUILD.rustc];

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-pub use folder::{Reload, RunFolder};
+pub use folder::{Reload, RunFolder, Taken};
 pub use ops::OpsThread;
 
 use crate::cli::{ConfigFile, Failure};

@@ -59,7 +59,7 @@ pub struct Stack {
     control_plane: Option<control::ControlThread>,
     ops: Option<OpsThread>,
     recovered: usize,
-    _lock: std::fs::File,
+    _lock: crate::run::Taken,
 }
 
 /// Where a node listens, with real ports.

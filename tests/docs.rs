@@ -100,6 +100,31 @@ fn commands_of_the_docs_work() {
     assert!(message.is_some(), "no message of the bakery");
 }
 
+/// systemd understands each word of the unit, and finds it hardened: below 2.5 of 10, where 9.6 is a service that says nothing.
+#[test]
+fn the_unit_of_systemd_is_understood_and_hardened() {
+    if !stack::have("systemd-analyze", "the_unit_of_systemd_is_understood_and_hardened") {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = std::fs::read_to_string(root.join("deploy/systemd/warp.service")).expect("the unit");
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("warp.service");
+    // It looks for the program.
+    std::fs::write(&path, unit.replace("/usr/local/bin/warp", env!("CARGO_BIN_EXE_warp"))).expect("a copy");
+    let ask = |args: &[&str]| {
+        let out =
+            Command::new("systemd-analyze").args(args).arg(&path).output().expect("systemd-analyze runs");
+        let said =
+            [&out.stdout[..], &out.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+        (out.status.success(), said)
+    };
+    let (good, said) = ask(&["verify"]);
+    assert!(good && !said.contains("warp.service:"), "{said}");
+    let (good, said) = ask(&["security", "--offline=true", "--threshold=25"]);
+    assert!(good, "{said}");
+}
+
 /// The vendor of the quickstart: who asks whether it is there is told so, and the next call is answered as before.
 #[test]
 fn the_vendor_of_the_quickstart_answers_options_too() {

@@ -689,7 +689,7 @@ mod locker {
         of the parent {}
         written { name: String, cost: i32 as Operators, pin_sealed: Sealed as Secret (pin), }
         sorted { created_at by Id for Everybody, }
-        filtered { customer on customer_id as Ref<CustomerKind>, for Operators: "Only of this customer.", }
+        filtered { customer on customer_id as Ref<CustomerKind>, for Operators: "Only of this customer.", } listed { customer_id }
     }
 
     warp_control_plane::view! {

@@ -71,7 +71,7 @@ fn ask(args: &AuditArgs, common: &Common) -> Result<u8, Failure> {
     let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let glue = if query.is_empty() { "" } else { "?" };
     let list = format!("audit{glue}{}", query.join("&"));
-    print_list(&client, COLUMNS, None, &list, *limit, common, HEAD, line)?;
+    print_list(&client, (COLUMNS, HEAD), None, &list, *limit, common, line)?;
     Ok(0)
 }
 

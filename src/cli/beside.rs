@@ -87,7 +87,7 @@ pub(super) fn run(noun: &Noun, what: &str, asked: &Asked, common: &Common) -> Re
     match asked {
         Asked::Addresses => {
             let path = at("", noun, &id);
-            print_list(&client, ADDRESS, None, &format!("{}/ips", &path[1..]), 0, common, ADDRESS, |a| {
+            print_list(&client, (ADDRESS, ADDRESS), None, &format!("{}/ips", &path[1..]), 0, common, |a| {
                 row(ADDRESS, a)
             })?;
         }

@@ -116,7 +116,7 @@ impl Client {
             Failure::new(message).with_code(2).hint("the API's URL looks like http://127.0.0.1:8080")
         })?;
         let unavailable = |e: ureq::Error| {
-            Failure::new(format!("{}: {e}", self.base)).with_code(6).hint("is it running? (`warp dev`)")
+            Failure::new(format!("{}: {e}", self.base)).with_code(6).hint(not_reached(&self.base))
         };
         let mut response = self.agent.run(request).map_err(unavailable)?;
         let status = response.status().as_u16();
@@ -301,6 +301,19 @@ impl Client {
     }
 }
 
+/// What to do about an API that does not answer: that of a dev world is started, of another one it is looked for.
+fn not_reached(base: &str) -> String {
+    let of_dev = dev_secrets(Path::new(".warp/dev"));
+    let of_dev =
+        of_dev.is_some_and(|all| all.get("api").and_then(|api| api.get("url")?.as_str()) == Some(base));
+    match of_dev {
+        true => "is it running? (`warp dev` in this folder)".to_owned(),
+        false => format!(
+            "is this the address (--api-url, WARP_API_URL)? `warp serve` listens at api.listen, and says so in its log; `curl {base}/api/docs` tries it from here"
+        ),
+    }
+}
+
 /// `secrets.toml` of a dev world.
 pub(crate) fn dev_secrets(dir: &Path) -> Option<toml::Table> {
     std::fs::read_to_string(dir.join("secrets.toml")).ok()?.parse().ok()
@@ -314,4 +327,18 @@ pub(crate) fn encoded(text: &str) -> String {
             _ => format!("%{b:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_that_does_not_answer_is_looked_for_where_it_was_said_to_be() {
+        // No address of this machine listens at port 9 of this one.
+        let why = Client::new("http://127.0.0.9:9", "k").get("/admin/trunks").unwrap_err();
+        assert_eq!(why.code, 6);
+        assert!(why.hint.contains("--api-url") && why.hint.contains("http://127.0.0.9:9"), "{}", why.hint);
+        assert!(!why.hint.contains("warp dev"), "{}", why.hint);
+    }
 }

@@ -80,7 +80,7 @@ pub(super) fn run(args: &KeysArgs, common: &Common) -> Result<u8, Failure> {
     match &args.verb {
         Verb::List { customer, limit } => {
             let list = list_of(&client, customer.as_deref())?;
-            print_list(&client, COLUMNS, list.as_deref(), "keys", *limit, common, HEAD, line)?;
+            print_list(&client, (COLUMNS, HEAD), list.as_deref(), "keys", *limit, common, line)?;
         }
         Verb::Show { key } => {
             let found = client.either(|of| client.get(&format!("{of}/keys/{}", encoded(key))))?;

@@ -439,12 +439,11 @@ fn json_of(file: &str) -> Result<Map<String, Value>, Failure> {
 /// The rows of a list that is no declared noun's: `/admin/{word}` or `/{word}` with what the key sees, or another path.
 pub(super) fn print_list(
     client: &Client,
-    columns: &[&str],
+    (columns, head): (&[&str], &[&str]),
     path: Option<&str>,
     word: &str,
     limit: usize,
     common: &Common,
-    head: &[&str],
     line: impl Fn(&Value) -> Vec<String>,
 ) -> Result<(), Failure> {
     let mut out = Table::new(common, columns, head.iter().copied());

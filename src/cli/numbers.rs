@@ -114,7 +114,7 @@ pub(super) fn run(args: &NumbersArgs, common: &Common) -> Result<u8, Failure> {
                 given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
             let glue = if query.is_empty() { "" } else { "?" };
             let list = format!("numbers{glue}{}", query.join("&"));
-            print_list(&client, COLUMNS, None, &list, *limit, common, HEAD, line)?;
+            print_list(&client, (COLUMNS, HEAD), None, &list, *limit, common, line)?;
         }
         Verb::Show { what } => {
             let path = one(&what.id(&client)?);

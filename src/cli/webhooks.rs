@@ -101,7 +101,7 @@ pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
             let id = id_of(&client, &WEBHOOK, webhook)?;
             let filter = status.as_deref().map(|s| format!("?status={}", encoded(s))).unwrap_or_default();
             let word = format!("webhooks/{}/deliveries{filter}", encoded(&id));
-            print_list(&client, DELIVERY, None, &word, *limit, common, HEAD, line)?;
+            print_list(&client, (DELIVERY, HEAD), None, &word, *limit, common, line)?;
         }
         Verb::Replay { webhook, event: Some(event), .. } => {
             let id = id_of(&client, &WEBHOOK, webhook)?;

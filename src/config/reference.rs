@@ -135,6 +135,60 @@ fn page() -> String {
     out
 }
 
+/// The same keys as a file, all of them comments: what `warp init` writes.
+fn commented() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let keys = Loaded::default().keys();
+    let mut out = "# WARP: what a node runs with. Made by `warp init`; each line that begins with `# ` and a key is its default.\n\
+        # What each may be, and whether a reload takes it: docs/reference/config.md. `warp config check` says every mistake.\n"
+        .to_owned();
+    for (section, file, name) in STRUCTS {
+        let text = std::fs::read_to_string(root.join(file)).expect("source");
+        let _ = write!(out, "\n[{section}]\n");
+        for (key, _, doc) in fields(&text, name) {
+            let path = format!("{section}.{key}");
+            let value = match (path.as_str(), &keys[&path]) {
+                ("node.name", _) => "# the machine's name".to_owned(),
+                (_, Some(value)) => value.clone(),
+                (_, None) => "# not set".to_owned(),
+            };
+            let _ = writeln!(out, "# {doc}\n# {key} = {value}");
+        }
+    }
+    out
+}
+
+#[test]
+fn the_file_of_a_new_node_is_that_of_the_code() {
+    let text = commented();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/warp.toml");
+    if std::env::var("WARP_WRITE_OPENAPI").is_ok() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == text, "deploy/warp.toml is not what the code says: run with WARP_WRITE_OPENAPI=1");
+    // Each default, as it is written there, is one: without the signs of comments the file says what an empty one says.
+    let keys = Loaded::default().keys();
+    let (mut all, mut lines) = (String::new(), 0);
+    for line in text.lines() {
+        let said = line.strip_prefix("# ").unwrap_or(line);
+        let key = said.split_once(" = ").filter(|(key, _)| {
+            key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        });
+        match key {
+            Some((_, value)) if line.starts_with("# ") && !value.starts_with("# ") => {
+                all.push_str(&format!("{said}\n"));
+                lines += 1;
+            }
+            _ if line.starts_with('[') => all.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    assert!(lines > keys.len() / 2, "{lines} of {}", keys.len());
+    let read: toml::Table = all.parse().expect("each default is TOML");
+    assert!(read.contains_key("sip"));
+}
+
 #[test]
 fn the_page_of_the_configuration_is_that_of_the_code() {
     let text = page();

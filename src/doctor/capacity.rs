@@ -74,10 +74,11 @@ pub(super) fn of_machine(config: &Config) -> Finding {
     let capacity = Capacity::new(pairs, descriptors, cpus);
     let least = capacity.least();
     let found = format!(
-        "about {least:.1} calls/s of 3 min, {:.0} at once; ports allow {:.1}/s ({pairs} pairs), descriptors {:.1}/s \
+        "about {least:.1} calls/s of 3 min, {:.0} at once; ports allow {:.1}/s ({} ports, four a call, which rest 10 s after it), descriptors {:.1}/s \
          ({descriptors:.0}), CPU {:.1}/s ({cpus})",
         least * TALK_S,
         capacity.ports,
+        pairs.saturating_mul(2),
         capacity.descriptors,
         capacity.cpu,
     );
@@ -131,7 +132,7 @@ mod tests {
         let mut config = Config::default();
         config.media.ports = 30_000..=30_099;
         let small = of_machine(&config);
-        assert!(small.level == Level::Warn && small.found.contains("(50 pairs)"), "{small:?}");
+        assert!(small.level == Level::Warn && small.found.contains("(100 ports, four a call"), "{small:?}");
         assert!(small.fix.contains("media.ports"), "{small:?}");
     }
 }

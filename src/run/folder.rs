@@ -23,6 +23,22 @@ pub struct RunFolder {
     dir: PathBuf,
 }
 
+/// The folder is this process's until this is dropped. Then its pid is gone too, so that nobody signals whoever has that number next.
+#[derive(Debug)]
+pub struct Taken {
+    // Unlocked after the pid is gone.
+    _lock: File,
+    folder: RunFolder,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.folder.owner() == Some(process_id()) {
+            let _ = std::fs::remove_file(self.folder.path("warp.pid"));
+        }
+    }
+}
+
 /// Outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
@@ -45,10 +61,10 @@ impl RunFolder {
         Self { dir: dir.join("run") }
     }
 
-    /// Makes the data folder (mode 0700) and takes it for this process until the file is dropped. A process that is dying has it
+    /// Makes the data folder (mode 0700) and takes it for this process until what it gives is dropped. A process that is dying has it
     /// a moment longer: that is waited for, at most [`DYING`].
     /// Errors: another process has it, or it cannot be written.
-    pub fn take(&self) -> io::Result<File> {
+    pub fn take(&self) -> io::Result<Taken> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let lock = File::options().create(true).truncate(false).write(true).open(self.dir.join("lock"))?;
@@ -72,7 +88,7 @@ impl RunFolder {
         // Its sockets may be closed after its lock: they are among the same descriptors.
         self.outlive(until);
         self.write("warp.pid", &std::process::id().to_string())?;
-        Ok(lock)
+        Ok(Taken { _lock: lock, folder: self.clone() })
     }
 
     /// Waits until a dying process that had the folder has closed its sockets, at most [`DYING`]: whoever looks for free
@@ -213,6 +229,7 @@ mod tests {
         assert!(taken.to_string().contains("in use by another warp"), "{taken}");
         drop(lock);
         assert_eq!(folder.pid(), None);
+        assert!(!folder.path("warp.pid").exists(), "a pid of nobody is there");
         assert!(folder.take().is_ok());
     }
 }

@@ -90,6 +90,7 @@ pub(crate) mod tests {
         written { name: String, cost: i32 as Operators, pin_sealed: Sealed as Secret (pin), }
         sorted { created_at by Id for Everybody, }
         filtered {}
+        listed {}
     }
 
     #[test]

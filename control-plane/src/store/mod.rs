@@ -264,7 +264,7 @@ impl Store {
             Database::Url { app, migrate } => {
                 let app = parse_url(app)?;
                 if let Some(url) = migrate {
-                    let owner = parse_url(url)?;
+                    let owner = parse_url(url)?.disable_statement_logging();
                     probe(&owner).await?;
                     migrate::migrate(&owner, app.get_username()).await?;
                 }
@@ -275,8 +275,10 @@ impl Store {
 
     /// A database of a cluster that is already running (tests make one per test).
     pub async fn on_cluster(cluster: std::sync::Arc<Cluster>, database: &str) -> Result<Store, StoreError> {
-        migrate::bootstrap(&cluster.options("warp_super", "postgres"), database).await?;
-        migrate::migrate(&cluster.options(migrate::MIGRATE_ROLE, database), migrate::APP_ROLE).await?;
+        // Statements of the schema are long and slow; their texts are in no log.
+        let quiet = |role, database| cluster.options(role, database).disable_statement_logging();
+        migrate::bootstrap(&quiet("warp_super", "postgres"), database).await?;
+        migrate::migrate(&quiet(migrate::MIGRATE_ROLE, database), migrate::APP_ROLE).await?;
         Self::migrated(cluster, database).await
     }
 
