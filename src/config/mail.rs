@@ -70,7 +70,9 @@ pub(super) const RULES: &[Rule<Mail>] = &[
         "the name or the address of a server, without a port; mail.from belongs to it",
         |mail: &Mail| {
             mail.host.as_ref().is_none_or(|host| {
+                let is_ipv6 = host.parse::<std::net::Ipv6Addr>().is_ok();
                 !host.is_empty()
+                    && (is_ipv6 || !host.contains(':'))
                     && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '@' | ','))
                     && mail.from.is_some()
             })

@@ -29,11 +29,13 @@ impl<T> Rule<T> {
     }
 }
 
-const NODE: &[Rule<Node>] =
-    &[Rule::new("name", "1 to 64 letters, digits, dots, underscores and hyphens", |node: &Node| {
+const NODE: &[Rule<Node>] = &[
+    Rule::new("name", "1 to 64 letters, digits, dots, underscores and hyphens", |node: &Node| {
         let taken = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
         (1..=64).contains(&node.name.len()) && node.name.bytes().all(taken)
-    })];
+    }),
+    Rule::new("data_dir", "the path of a folder", |node: &Node| !node.data_dir.as_os_str().is_empty()),
+];
 
 const EVENTS: &[Rule<Events>] = &[
     Rule::new("segment", "at least 64KiB", |events| events.segment.0 >= 64 << 10),

@@ -192,6 +192,8 @@ pub(super) const RULES: &[Rule<Sip>] = &[
     Rule::new("dns_deadline", WAIT, |sip| is_wait(sip.dns_deadline)),
     Rule::new("first_1xx", WAIT, |sip| is_wait(sip.first_1xx)),
     Rule::new("first_18x", WAIT, |sip| is_wait(sip.first_18x)),
+    Rule::new("first_18x", "not below first_1xx", |sip: &Sip| sip.first_18x.0 >= sip.first_1xx.0)
+        .with(&["first_1xx"]),
     Rule::new("media_deadline", WAIT, |sip| is_wait(sip.media_deadline)),
     Rule::new("max_duration", WAIT, |sip| is_wait(sip.max_duration)),
     Rule::new("trunk_down_for", WAIT, |sip| is_wait(sip.trunk_down_for)),

@@ -176,6 +176,10 @@ fn f_cfg_01_a_value_that_cannot_work_is_a_mistake() {
         ("[events]\nkeep = \"0s\"\n", "events.keep"),
         ("[media]\nports = \"30000-30001\"\n", "media.ports"),
         ("[node]\nname = \"\"\n", "node.name"),
+        ("[node]\ndata_dir = \"\"\n", "node.data_dir"),
+        ("[mail]\nhost = \"smtp.example.com:587\"\nfrom = \"a@example.com\"\n", "mail.host"),
+        ("[sip]\nfirst_18x = \"1s\"\n", "sip.first_18x"),
+        ("[sip]\nfirst_1xx = \"30s\"\n", "sip.first_18x"),
         ("[node]\nname = \"a\\nb\"\n", "node.name"),
     ] {
         let found = errors(file);

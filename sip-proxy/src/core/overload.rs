@@ -127,8 +127,10 @@ mod tests {
         assert_eq!(levels[..3], [0, 100_000, 280_000]);
         assert!(levels.is_sorted());
         assert_eq!(*levels.last().unwrap(), FULL - LEAST, "never everything");
-        // Load is gone: within two seconds nothing is refused.
-        let mut n = 40;
+        // Load is gone: by a half more at a time where much is missing, and within two seconds nothing is refused.
+        let mut n = 41;
+        o.woke(Mono(n * 100 * MS), Duration::from_millis(90), true);
+        assert_eq!(o.level(), FULL - LEAST / 2 * 3);
         while o.level() > 0 {
             n += 1;
             o.woke(Mono(n * 100 * MS), Duration::from_millis(90), true);

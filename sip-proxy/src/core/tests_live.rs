@@ -68,6 +68,11 @@ fn a_call_in_the_air_says_how_it_stands_and_what_it_has_cost_so_far() {
     assert!((60_000..60_100).contains(&call.duration_ms), "{}", call.duration_ms);
     w.take();
     assert_eq!(hang_up(&mut w, call.cdr_id, None, HangUpBy::Operator), HungUp::Ended("answered"));
+    // A BYE of ours that nobody answers is repeated (RFC 3261 §17.1.2.2, timer E).
+    let byes = |w: &mut World| w.take().iter().filter(|(_, t)| t.starts_with("BYE ")).count();
+    assert_eq!(byes(&mut w), 2);
+    w.wait(600);
+    assert_eq!(byes(&mut w), 2);
     assert_eq!(w.ended[0].rating.as_ref().unwrap().sell.charge, Nanos(11_000_000));
     assert!(look(&mut w, LookFor::default()).is_empty(), "it is over");
 }
