@@ -579,6 +579,37 @@ fn a_stop_becomes_a_row_once_and_is_lifted_by_a_start_or_with_a_reason() {
     });
 }
 
+/// Words come from several nodes in any order: of a pair the latest counts, and who may not be in the list holds up nobody.
+#[test]
+fn of_the_words_of_a_pair_the_latest_counts_in_whatever_order_they_come() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let whose = customer.parse::<CustomerId>().unwrap().as_u128();
+        let t0 = now();
+        let said = |n: u128, recipient: u64, out: bool, s: i64| {
+            let at = Wall(t0.0 - 3_600_000_000 + s * 1_000_000);
+            Record::Consent { id: id(n), customer: whose, sender: 12_025_550_100, recipient, out, at }
+        };
+        let queue = Queue::new();
+        // A START without a row, then the STOP from before it; one of nobody who may be in the list between them.
+        queue.write(&[said(1, 14_155_550_124, false, 5), said(2, 1_234, true, 5)]);
+        queue.write(&[said(3, 14_155_550_124, true, 4)]);
+        // STOP at 1 and at 5, then the START of 3 of another node.
+        queue.write(&[said(4, 14_155_550_125, true, 1), said(5, 14_155_550_125, true, 5)]);
+        queue.write(&[said(6, 14_155_550_125, false, 3)]);
+        queue.post(&store).await;
+        let all = api.call(&key, "GET", "/api/v1/opt-outs", None).await.data();
+        let stands = |recipient: &str| {
+            let rows = all.as_array().unwrap().iter().filter(|row| row["recipient"] == recipient);
+            rows.map(|row| row["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(stands("14155550124"), ["lifted", "lifted"], "{all}");
+        assert_eq!(stands("14155550125"), ["out"], "{all}");
+        assert_eq!(all.as_array().unwrap().len(), 3, "{all}");
+    });
+}
+
 /// What the SMSC itself ended is explained by its own words.
 #[test]
 fn marketing_that_is_held_and_what_a_recipient_ended_say_so_in_a_sentence() {

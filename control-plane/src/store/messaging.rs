@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use warp_model::{Currency, CustomerId, MessageId, Nanos, Secret, Wall};
 use warp_policy::directory::Payer;
+use warp_policy::messaging::optout::may_be_listed;
 use warp_policy::messaging::published::{
     MessageIds, MessageRoute, Messaging, SmppAccount, Standing, VendorBind,
 };
@@ -127,19 +128,23 @@ pub struct Said {
 /// Writes what handsets have said, in order. What comes again changes nothing: a row has the id of the message that made it, and is lifted
 /// by what was said after it only.
 pub async fn say(tx: &mut Tx, all: &[Said]) -> Result<(), StoreError> {
-    for said in all {
+    // What may not stand in the list makes no row: it must not hold up the others.
+    for said in all.iter().filter(|said| may_be_listed(said.sender, said.recipient)) {
         let message = said.message.to_string();
         // A message makes one row at the most: both have the same number.
         let row = message.replacen("msg_", "opt_", 1);
-        let statement = if said.out { OPT_OUT_SAID } else { OPT_OUT_LIFTED };
-        let query = sqlx::query(statement)
-            .bind(row)
-            .bind(said.customer.to_string())
-            .bind(said.sender.to_string())
-            .bind(said.recipient.to_string())
-            .bind(message)
-            .bind(said.at.0);
-        tx.run(query).await?;
+        let statements =
+            if said.out { [OPT_OUT_SAID_AGAIN, OPT_OUT_SAID] } else { [OPT_OUT_LIFTED, OPT_OUT_STARTED] };
+        for statement in statements {
+            let query = sqlx::query(statement)
+                .bind(&row)
+                .bind(said.customer.to_string())
+                .bind(said.sender.to_string())
+                .bind(said.recipient.to_string())
+                .bind(&message)
+                .bind(said.at.0);
+            tx.run(query).await?;
+        }
     }
     Ok(())
 }
@@ -294,16 +299,29 @@ statements! {
     PUBLISH_OPT_OUTS = "SELECT id, customer_id, sender, recipient, status, message_id, seq,
             (extract(epoch FROM coalesce(lifted_at, said_at)) * 1000000)::bigint AS at
         FROM opt_outs WHERE seq > $1 ORDER BY seq";
-    /// Recipient `$4` has said STOP to sender `$3` of customer `$2` by message `$5` at `$6`: row `$1`, unless it had said so before. A
-    /// customer who is gone has none.
-    OPT_OUT_SAID = "INSERT INTO opt_outs (id, customer_id, sender, recipient, status, reason, message_id, said_at)
-        SELECT $1, c.id, $3, $4, 'out', 'the recipient said STOP', $5, ts($6) FROM customers c WHERE c.id = $2
-            AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.customer_id = $2 AND o.sender = $3 AND o.recipient = $4
-                AND o.said_at <= ts($6) AND coalesce(o.lifted_at > ts($6), true))
+    /// Recipient `$4` has said STOP to sender `$3` of customer `$2` by message `$5` at `$6`. Where it had said so before, and nothing since,
+    /// the row has the later time: a START of before it, which comes after it, does not lift it.
+    OPT_OUT_SAID_AGAIN = "UPDATE opt_outs SET said_at = ts($6), message_id = $5, updated_at = now(), version = version + 1
+        WHERE $1::text IS NOT NULL AND customer_id = $2 AND sender = $3 AND recipient = $4 AND status = 'out' AND said_at < ts($6)";
+    /// The same, where it had not: row `$1`. One that a START of after it has ended stands as lifted. A customer who is gone has none.
+    OPT_OUT_SAID = "INSERT INTO opt_outs (id, customer_id, sender, recipient, status, reason, message_id, said_at, lifted_at, lifted_message_id)
+        SELECT $1, c.id, $3, $4, CASE WHEN l.id IS NULL THEN 'out' ELSE 'lifted' END, 'the recipient said STOP', $5, ts($6),
+            l.lifted_at, l.lifted_message_id
+        FROM customers c LEFT JOIN LATERAL (SELECT o.id, o.lifted_at, o.lifted_message_id FROM opt_outs o
+            WHERE o.customer_id = $2 AND o.sender = $3 AND o.recipient = $4 AND o.lifted_at > ts($6)
+            ORDER BY o.lifted_at LIMIT 1) l ON true
+        WHERE c.id = $2 AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.customer_id = $2 AND o.sender = $3 AND o.recipient = $4
+            AND (o.status = 'out' OR (o.said_at <= ts($6) AND o.lifted_at > ts($6))))
         ON CONFLICT DO NOTHING";
     /// The same has said START: `$1` is not needed.
     OPT_OUT_LIFTED = "UPDATE opt_outs SET status = 'lifted', lifted_message_id = $5, lifted_at = ts($6), updated_at = now(), version = version + 1
         WHERE $1::text IS NOT NULL AND customer_id = $2 AND sender = $3 AND recipient = $4 AND status = 'out' AND said_at <= ts($6)";
+    /// The same, where no row says anything as late: row `$1`, of no time, so that an older STOP that comes after it does not count.
+    OPT_OUT_STARTED = "INSERT INTO opt_outs (id, customer_id, sender, recipient, status, reason, said_at, lifted_at, lifted_message_id)
+        SELECT $1, c.id, $3, $4, 'lifted', 'the recipient said START', ts($6), ts($6), $5 FROM customers c WHERE c.id = $2
+            AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.customer_id = $2 AND o.sender = $3 AND o.recipient = $4
+                AND (o.status = 'out' OR o.lifted_at >= ts($6)))
+        ON CONFLICT DO NOTHING";
     /// Prices, with whose they are.
     PUBLISH_MESSAGE_PRICES = "SELECT id, coalesce(customer_id, vendor_id, '') AS whose, code, price, currency FROM message_prices ORDER BY id";
 }
