@@ -22,7 +22,7 @@ use warp_smpp::text::alphabet::encode_best;
 use super::Core;
 use super::commit::{Act, Kept, Waits};
 use super::customer::{Times, body_of, message_of};
-use super::message::Step;
+use super::message::{Message, Step};
 use super::routing::{part_of, text_of};
 use super::slab::Key;
 use crate::metrics::Consented;
@@ -48,6 +48,37 @@ const ANSWERED_FOR_ONE: usize = 1_000;
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How long a confirmation is worth something.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(300);
+
+/// Texts of several parts of which is known what was decided: of older ones each part is looked at for itself.
+const TEXTS: usize = 10_000;
+
+/// What was decided of the texts that go out in parts: once for all parts of each.
+#[derive(Debug, Default)]
+struct Texts {
+    /// `None`: it goes, because its first part went; else the error that it ends with.
+    decided: HashMap<u128, Option<u16>>,
+    order: VecDeque<u128>,
+}
+
+impl Texts {
+    fn decide(&mut self, text: u128, what: Option<u16>) {
+        if self.decided.insert(text, what).is_some() {
+            return;
+        }
+        self.order.push_back(text);
+        if self.order.len() > TEXTS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.decided.remove(&oldest);
+        }
+    }
+}
+
+/// The text of which a message is a part, by the message that stands for it. `None`: it is one by itself.
+fn text_in_parts(message: &Message) -> Option<u128> {
+    let terms = message.terms.as_ref().filter(|terms| terms.parts > 1)?;
+    Some(if terms.whole == 0 { message.id } else { terms.whole })
+}
 
 /// An answer of a kind to a recipient of a sender.
 type Told = (Scope, u64, Confirmation);
@@ -116,6 +147,7 @@ pub(super) struct Consent {
     of_pair: HashMap<(Scope, u64), Vec<usize>>,
     next: usize,
     answered: Answered,
+    texts: Texts,
 }
 
 impl Default for Consent {
@@ -130,6 +162,7 @@ impl Default for Consent {
             of_pair: HashMap::new(),
             next: 0,
             answered: Answered::default(),
+            texts: Texts::default(),
         }
     }
 }
@@ -292,13 +325,27 @@ impl Core {
             self.finish(key, Outcome { state, error: GONE_ERROR, at: now.wall });
             return false;
         };
+        // Half a text helps nobody: what was decided of one part holds for the others.
+        let text = text_in_parts(message);
+        match text.and_then(|text| self.consent.texts.decided.get(&text)).copied() {
+            Some(None) => return true,
+            Some(Some(error)) => {
+                self.finish(key, Outcome { state: MessageState::Rejected, error, at: now.wall });
+                return false;
+            }
+            None => {}
+        }
         if self.consent.list.is_empty() && !config.marketing {
+            self.decide(text, None);
             return true;
         }
         let times = Times { not_before: now.wall, expires: message.expires };
         let verdict = self.allowed(message.account(), &pdu.source, &pdu.destination, &times, now);
         let (error, at) = match verdict {
-            Ok(at) if at <= now.wall => return true,
+            Ok(at) if at <= now.wall => {
+                self.decide(text, None);
+                return true;
+            }
             Ok(at) => {
                 if let Some(message) = self.store.get_mut(key) {
                     (message.step, message.not_before) = (Step::Waiting, at);
@@ -311,8 +358,21 @@ impl Core {
             Err(OPTED_OUT | Status::RINVSRCADR) => (OPTED_OUT_ERROR, now.wall),
             Err(_) => (QUIET_ERROR, now.wall),
         };
+        self.decide(text, Some(error));
         self.finish(key, Outcome { state: MessageState::Rejected, error, at });
         false
+    }
+
+    fn decide(&mut self, text: Option<u128>, what: Option<u16>) {
+        if let Some(text) = text {
+            self.consent.texts.decide(text, what);
+        }
+    }
+
+    /// A part of a text was with its vendor before a start: the others follow.
+    pub(super) fn part_went(&mut self, id: u128) {
+        let message = self.store.find(id).and_then(|key| self.store.get(key));
+        self.decide(message.and_then(text_in_parts), None);
     }
 
     /// A message of a handset was taken: when it is a keyword, what it asks for is done.

@@ -73,11 +73,14 @@ impl Core {
                 });
             }
             // A step that was written again after a fault may stand behind a later one.
-            Record::Sent { id } => self.restored(id, |m| {
-                if m.step != Step::Carried {
-                    m.step = Step::Sent;
-                }
-            }),
+            Record::Sent { id } => {
+                self.part_went(id);
+                self.restored(id, |m| {
+                    if m.step != Step::Carried {
+                        m.step = Step::Sent;
+                    }
+                });
+            }
             Record::Carried { id, carrier_id } => self.restored(id, |m| {
                 (m.step, m.carrier_id) = (Step::Carried, Some(carrier_id.into()));
             }),

@@ -9,7 +9,8 @@ use warp_smpp::pdu::{Address, Body, Message};
 use warp_smpp::receipt::MessageState;
 use warp_smpp::{Command, Status};
 
-use super::consent::{GONE_ERROR, OPTED_OUT, OVERTAKEN_ERROR};
+use super::consent::{GONE_ERROR, OPTED_OUT, OPTED_OUT_ERROR, OVERTAKEN_ERROR};
+use super::jasmin::Submission;
 use super::slab::Key;
 use super::tests_consent::{
     CUSTOMER, OURS, PAIR, THEIRS, consents, finals, kept, message, says, sends, texts,
@@ -190,4 +191,50 @@ fn what_is_left_of_an_account_that_is_gone_ends() {
     assert_eq!(texts(&mut w, vendor), Vec::<String>::new());
     let last = *finals(&w).last().expect("an end");
     assert_eq!((last.state, last.error), (MessageState::Rejected, GONE_ERROR));
+}
+
+/// A text in parts is judged once: when the first part went, the others follow; when it did not, none goes.
+#[test]
+fn a_stop_between_the_parts_of_a_text_does_not_cut_it() {
+    let narrow = |standing| {
+        let mut config = paused(standing);
+        config.vendors.iter_mut().for_each(|v| v.window = 1);
+        config
+    };
+    let text = Submission {
+        to: "12125550123".to_owned(),
+        from: "12025550100".to_owned(),
+        text: b"abc".to_vec(),
+        parts: vec![0..1, 1..2, 2..3],
+        ..Submission::default()
+    };
+    let all = |w: &mut World, vendor: Key| {
+        let mut all = Vec::new();
+        loop {
+            let some = texts(w, vendor);
+            if some.is_empty() {
+                return all;
+            }
+            all.extend(some);
+        }
+    };
+    let is_part = |text: &String| !text.contains("opted out");
+    let mut w = World::new(narrow(Standing::Active));
+    let vendor = w.vendor(0);
+    w.core.send_for(4, "foo", &text, w.now);
+    w.turn();
+    says(&mut w, vendor, b"STOP");
+    let sent = all(&mut w, vendor);
+    assert_eq!(sent.iter().filter(|text| is_part(text)).count(), 3, "{sent:?}");
+    assert_eq!(finals(&w).iter().filter(|end| end.error == OPTED_OUT_ERROR).count(), 0);
+    let mut w = World::new(narrow(Standing::Paused));
+    let vendor = w.vendor(0);
+    w.core.send_for(4, "foo", &text, w.now);
+    w.turn();
+    says(&mut w, vendor, b"STOP");
+    w.core.configure(narrow(Standing::Active), w.now).expect("settings");
+    w.turn();
+    let sent = all(&mut w, vendor);
+    assert_eq!(sent.iter().filter(|text| is_part(text)).count(), 0, "{sent:?}");
+    assert_eq!(finals(&w).iter().filter(|end| end.error == OPTED_OUT_ERROR).count(), 3);
 }
