@@ -85,6 +85,11 @@ fn a_stop_of_a_number_of_ten_digits_abroad_is_one_of_that_number() {
     texts(&mut w, vendor);
     assert_eq!(sends(&mut w, foo, message(OURS, b"4915123456")), OPTED_OUT);
     assert_eq!(sends(&mut w, foo, message(OURS, b"+4915123456")), OPTED_OUT);
+    // Of Switzerland: without the mark of the address it would be somebody of California.
+    from(1, b"4155550123", OURS, b"STOP", &mut w, vendor);
+    assert_eq!(consents(&w).last(), Some(&(PAIR.0, 4_155_550_123, true)));
+    texts(&mut w, vendor);
+    assert_eq!(sends(&mut w, foo, message(OURS, b"4155550123")), OPTED_OUT);
     // Written without its code it is somebody at home.
     from(0, b"2125550123", b"2025550100", b"STOP", &mut w, vendor);
     assert_eq!(consents(&w).last(), Some(&(PAIR.0, PAIR.1, true)));
