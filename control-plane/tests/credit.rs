@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Api, event_log, eventually, record, with_configured_api};
 use serde_json::{Value, json};
+use warp_control_plane::api::limiter::Limit;
 use warp_control_plane::billing::consumer::{Consumer, Step};
 use warp_control_plane::billing::credit::{Agent, Door};
 use warp_events::TOPIC_CDR_VOICE;
@@ -284,7 +285,11 @@ fn a_call_after_a_payment_is_not_refused_for_what_was_known_before_it() {
 #[test]
 fn what_an_idle_node_has_of_a_small_account_is_back_within_half_a_minute() {
     with_configured_api(
-        |config| config.credit_lease = Duration::from_secs(120),
+        |config| {
+            config.credit_lease = Duration::from_secs(120);
+            // The balance is asked for after each look, as fast as the machine is.
+            config.edge.key_limit = Limit { per_second: 100_000, burst: 100_000 };
+        },
         |api| async move {
             let (ban, _, _) = prepaid(&api, "0.00005").await;
             let mut idle = Node::new(&api, "a", None);

@@ -48,7 +48,7 @@ pub struct Problem {
     pub field: String,
     /// What kind of problem it is. The value itself: `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid`,
     /// `invalid_line`, `invalid_pattern`. The value beside others, or beside what there is: `no_such_object`, `taken`, `currency_mismatch`,
-    /// `cannot_change`, `belongs_together`, `contradicts`, `protected`, `operators_only`, `opted_out`, `quiet_hours`.
+    /// `cannot_change`, `belongs_together`, `contradicts`, `protected`, `operators_only`, `no_such_number`, `opted_out`, `quiet_hours`.
     pub code: &'static str,
     /// What is wrong with it, in words.
     pub message: String,

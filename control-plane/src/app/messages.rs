@@ -524,7 +524,7 @@ fn numbers(ctx: &Ctx<'_>, to: &[Phone]) -> Result<(), Fault> {
             _ => "there is no such number",
         };
         let message = format!("{number} is no phone number: {why}");
-        Some(Problem::new(format!("to[{at}]"), "invalid", message))
+        Some(Problem::new(format!("to[{at}]"), "no_such_number", message))
     };
     let problems: Vec<Problem> = to.iter().enumerate().filter_map(wrong).collect();
     if problems.is_empty() { Ok(()) } else { Err(Fault::fields(problems)) }

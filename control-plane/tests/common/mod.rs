@@ -18,6 +18,7 @@ static COPYING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// grammar of its own (lines of a sheet, regular expressions).
 pub const OF_STATE: &[&str] = &[
     "no_such_object",
+    "no_such_number",
     "currency_mismatch",
     "taken",
     "operators_only",

@@ -22,6 +22,13 @@ def before_call(context, case, kwargs):
             case.path_parameters[name] = "key_00000000000000000000000009"
 
 
+@schemathesis.hook
+def filter_case(context, case):
+    """A sheet is a text: an object is written as one, and is a text like any other, whose lines the report refuses."""
+    is_sheet = (case.media_type or "").startswith("text/csv")
+    return not (is_sheet and isinstance(case.body, (dict, list)))
+
+
 @schemathesis.check
 def valid_is_taken(ctx, response, case):
     if case.meta is None or not case.meta.generation.mode.is_positive:

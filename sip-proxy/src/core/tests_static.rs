@@ -494,6 +494,10 @@ fn t_sip_01_broken_requests_get_400_and_strangers_streams_are_closed() {
     let out = give(&mut core, A, &broken, 0);
     assert_eq!(out.len(), 1);
     assert!(out[0].1.starts_with("SIP/2.0 400 "));
+    // RFC 3261 §18.2.1: where it came from, when it says another place.
+    let elsewhere = broken.replace("SIP/2.0/UDP 127.0.0.1", "SIP/2.0/UDP pbx.example.com");
+    let (_, refused) = give(&mut core, A, &elsewhere, 0).remove(0);
+    assert!(line(&refused, "Via").contains(";received=127.0.0.1"), "{refused}");
     assert!(give(&mut core, A, "nonsense", 0).is_empty());
     let mut closes = |remote: &str| {
         let flow = Flow { transport: Transport::Tcp, link: LinkId(4), ..udp(remote) };

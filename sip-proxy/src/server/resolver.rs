@@ -26,6 +26,8 @@ use crate::core::AskId;
 const QUEUE: usize = 4_096;
 /// Names that are looked up at once; beyond: the same.
 const AT_ONCE: usize = 256;
+/// An answer is given again to who asks so soon after it: he asked before it had reached him. No shorter time to live is believed.
+const GIVEN_AGAIN: Duration = Duration::from_secs(1);
 /// Who waits for one name; beyond: nobody is told, and the question's own deadline counts.
 const WAITERS: usize = 65_536;
 /// Aliases of one name that lead from zone to zone.
@@ -103,6 +105,7 @@ async fn run(
     let resolver = Arc::new(Stub { servers, timeout: dns.timeout });
     let ours: Arc<[Transport]> = ours.into();
     let mut open: HashMap<Wanted, Vec<Asked>> = HashMap::new();
+    let mut recent: HashMap<Wanted, (Instant, Found)> = HashMap::new();
     let mut tasks: JoinSet<(Wanted, Found)> = JoinSet::new();
     loop {
         tokio::select! {
@@ -113,6 +116,12 @@ async fn run(
                     if waiting.len() < WAITERS {
                         waiting.push(next);
                     }
+                    continue;
+                }
+                if let Some((at, found)) = recent.get(&wanted)
+                    && at.elapsed() < GIVEN_AGAIN
+                {
+                    answer(&next, &wanted, found);
                     continue;
                 }
                 match open.len() < AT_ONCE {
@@ -137,6 +146,10 @@ async fn run(
                 };
                 for waiting in open.remove(&wanted).unwrap_or_default() {
                     answer(&waiting, &wanted, &found);
+                }
+                recent.retain(|_, (at, _)| at.elapsed() < GIVEN_AGAIN);
+                if recent.len() < AT_ONCE {
+                    recent.insert(wanted, (Instant::now(), found));
                 }
             }
         }

@@ -317,28 +317,28 @@ mod tests {
         for part in [
             "amount_text(t.own_daily_spend, p.currency) AS own_daily_spend",
             " FROM (SELECT * FROM trunks t WHERE ($1::text IS NULL OR t.customer_id = $1) AND ",
-            "($6::text IS NULL OR (t.updated_at, t.id) < (ts($5::text::bigint), $6)) ORDER BY ",
+            "($7::text IS NULL OR (t.updated_at, t.id) < (ts($6::text::bigint), $7)) ORDER BY ",
         ] {
             assert!(descending.contains(part), "{part}: {descending}");
         }
-        let end = " ORDER BY t.updated_at DESC, t.id DESC LIMIT $7) t JOIN customers p ON p.id = t.customer_id \
+        let end = " ORDER BY t.updated_at DESC, t.id DESC LIMIT $8) t JOIN customers p ON p.id = t.customer_id \
                    ORDER BY t.updated_at DESC, t.id DESC";
         assert!(descending.ends_with(end), "{descending}");
-        assert!(ascending.contains("(t.updated_at, t.id) > (ts($5::text::bigint), $6)"), "{ascending}");
+        assert!(ascending.contains("(t.updated_at, t.id) > (ts($6::text::bigint), $7)"), "{ascending}");
         assert!(ascending.ends_with(" ORDER BY t.updated_at ASC, t.id ASC"), "{ascending}");
-        let by_id = "($5::text IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6) t JOIN ";
+        let by_id = "($6::text IS NULL OR t.id < $6) ORDER BY t.id DESC LIMIT $7) t JOIN ";
         assert!(s.lists[0][0].contains(by_id), "{}", s.lists[0][0]);
-        assert!(s.lists[2][1].contains("(t.customer_id, t.id) > ($5::text, $6)"), "{}", s.lists[2][1]);
+        assert!(s.lists[2][1].contains("(t.customer_id, t.id) > ($6::text, $7)"), "{}", s.lists[2][1]);
         assert!(s.lock.ends_with(" WHERE t.id = $1 FOR UPDATE OF t"), "{}", s.lock);
         let begin = "WITH t AS (INSERT INTO trunks (id, customer_id, ban_id, name, ";
         assert!(
-            s.insert.starts_with(begin) && s.insert.contains(", $38, $39) RETURNING *) SELECT t.id"),
+            s.insert.starts_with(begin) && s.insert.contains(", $39, $40) RETURNING *) SELECT t.id"),
             "{}",
             s.insert
         );
         assert!(
             s.update
-                .contains("rounding_level = $39, updated_at = now(), version = version + 1 WHERE id = $1")
+                .contains("rounding_level = $40, updated_at = now(), version = version + 1 WHERE id = $1")
         );
         assert!(s.update.ends_with(" FROM t JOIN customers p ON p.id = t.customer_id"), "{}", s.update);
     }
