@@ -303,3 +303,21 @@ fn the_table_is_what_debians_rtpengine_says() {
     let wrong = otherwise(&mut Client::rtpengine(&folder, 37_000));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// What our own proxy asks for where peers are held to codecs (RFC 0046): an offer that has none of them keeps its own, and is not
+/// left with events alone.
+#[test]
+fn an_offer_without_the_wanted_codecs_keeps_its_own() {
+    let world = common::World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let mut client = Client::ours(&world);
+    for (n, (offered, kept)) in
+        [("9 101", "9 101"), ("9 0 101", "0 101"), ("9 13 101", "9 13 101")].into_iter().enumerate()
+    {
+        let sdp = format!("{CALLER}m=audio 40000 RTP/AVP {offered}\r\na=rtpmap:9 G722/8000\r\n{EVENTS}");
+        let codec = json!({"strip":["all"],"except":["PCMU","telephone-event"]});
+        let mut offer = command("offer", "f", "", sdp, &json!({"codec":codec}));
+        offer["call-id"] = json!(format!("held-{n}"));
+        let said = seen(&client.ask(&offer), &["m="]);
+        assert_eq!(said, [format!("m=audio P RTP/AVP {kept}")]);
+    }
+}

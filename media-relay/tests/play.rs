@@ -231,6 +231,63 @@ fn t_rtp_05_what_is_played_to_a_protected_side_is_protected() {
     );
 }
 
+/// A call whose protection passes us unopened has no keys of ours: nothing is said there in the clear, and whoever asks hears so.
+#[test]
+fn t_rtp_05_nothing_is_played_into_what_we_cannot_protect() {
+    let world = world(None);
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    let protected = |phone: &Phone, n: u8| {
+        let line = CryptoLine::new(1, Suite::Gcm128, vec![n; Suite::Gcm128.master_len()]).unwrap();
+        format!("{}{}\r\n", phone.sdp().replace("RTP/AVP", "RTP/SAVP"), line.line(false))
+    };
+    b.relay = Some(world.sdp(Command::Offer(common::offer("c", &protected(&a, 1)))));
+    a.relay = Some(world.sdp(Command::Answer(common::answer("c", &protected(&b, 2)))));
+    let mut client = Client::ours(&world);
+    use base64::Engine;
+    let blob = base64::engine::general_purpose::STANDARD.encode(wav(&steps(20)));
+    let refused = ask(&mut client, "play media", json!({"from-tag":"callee","blob64":blob}));
+    assert_eq!(refused["result"], "error", "{refused}");
+    let refused = ask(&mut client, "play DTMF", json!({"from-tag":"caller","code":5,"duration":200}));
+    assert_eq!(refused["result"], "error", "{refused}");
+    // What the parties send goes on, and nothing else comes.
+    let sent = a.send_rtp();
+    assert_eq!(b.recv_rtp(), sent);
+}
+
+/// RFC 3264 §8.3.2: what an offer takes away is not sent any more, nor anything to who is on hold.
+#[test]
+fn a_sound_is_silent_where_an_offer_took_its_codec_or_its_hearer_away() {
+    let world = world(None);
+    let mut client = Client::ours(&world);
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    let set_up = |a: &mut Phone, b: &mut Phone, formats: &str, direction: &str| {
+        let [offered, answered] = [&*a, &*b].map(|phone| {
+            let sdp = phone.sdp().replace("0 101", formats);
+            if direction.is_empty() { sdp } else { format!("{sdp}{direction}\r\n") }
+        });
+        b.relay = Some(world.sdp(Command::Offer(common::offer("c", &offered))));
+        a.relay = Some(world.sdp(Command::Answer(common::answer("c", &answered))));
+    };
+    set_up(&mut a, &mut b, "8 101", "");
+    use base64::Engine;
+    let blob = base64::engine::general_purpose::STANDARD.encode(wav(&steps(2)));
+    let more = json!({"from-tag":"callee","blob64":blob,"repeat-times":500});
+    assert_eq!(ask(&mut client, "play media", more)["result"], "ok");
+    assert_eq!(heard(&b.recv_rtp()).payload_type, 8);
+    for (formats, direction) in [("0 101", ""), ("8 101", "a=inactive")] {
+        set_up(&mut a, &mut b, formats, direction);
+        drain(&b);
+        if direction.is_empty() {
+            // The other party is heard again.
+            let sent = a.send_rtp();
+            assert_eq!(b.recv_rtp(), sent, "{formats}");
+        }
+        // And it goes on where it may be heard again.
+        set_up(&mut a, &mut b, "8 101", "");
+        assert_eq!(heard(&b.recv_rtp()).payload_type, 8, "{formats} {direction}");
+    }
+}
+
 /// The other one hears the keys of a party, one after the other, also while a sound waits.
 #[test]
 fn keys_are_heard_as_events_or_as_tones() {
@@ -291,6 +348,10 @@ fn keys_are_heard_as_events_or_as_tones() {
     for hz in [697.0, 770.0, 852.0, 941.0, 1_209.0, 1_336.0, 1_477.0, 1_633.0] {
         assert_eq!(energy(hz) > 1_000.0, hz == 770.0 || hz == 1_336.0, "{hz}");
     }
+    // Nor has an offerer events whose peer did not take them (RFC 3264 §7).
+    let more = json!({"command":"play DTMF","call-id":"d","from-tag":"callee","code":5,"duration":200});
+    assert_eq!(client.ask(&more), json!({"result":"ok"}));
+    assert_eq!(heard(&c.recv_rtp()).payload_type, 0);
     // No more wait than may.
     let press = json!({"from-tag":"caller","code":5,"duration":5_000});
     let refused =

@@ -188,6 +188,16 @@ impl Playing {
         Self { voice, payload_type: payload_type & 0x7F, content, ticks, done, stamp }
     }
 
+    /// Whether a party takes it that has these payload types of codecs, and of events (a bit for each).
+    pub fn is_for(&self, codecs: &[Option<(u8, PlayCodec)>], events: u128) -> bool {
+        match &self.content {
+            Content::Clip { codec, .. } => codecs.contains(&Some((self.payload_type, *codec))),
+            Content::Event { .. } => {
+                events.checked_shr(u32::from(self.payload_type)).is_some_and(|rest| rest & 1 == 1)
+            }
+        }
+    }
+
     /// Where a clip stands, in milliseconds from its beginning.
     pub fn position_ms(&self) -> u64 {
         let Content::Clip { clip, start, .. } = &self.content else { return 0 };

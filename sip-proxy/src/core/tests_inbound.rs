@@ -385,6 +385,10 @@ fn a_customers_call_to_a_number_of_another_one_needs_no_vendor_and_both_pay() {
         "it is ended once after a crash"
     );
     w.wait(60_000);
+    // Each side sees what it pays itself so far.
+    let live = super::tests_live::look(&mut w, super::types::LookFor::default());
+    let prices: Vec<_> = live.iter().map(|c| c.price.map(|m| m.amount.to_string())).collect();
+    assert_eq!(prices, [Some("0.011".to_owned()), Some("0.0055".to_owned())]);
     w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", "").replace(V1, PBX2));
     let bye = w.to(PBX2);
     w.give(PBX2, &reply(&bye, "200 OK", "", PBX2, "", ""));

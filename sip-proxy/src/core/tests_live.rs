@@ -20,7 +20,7 @@ fn piece(w: &mut World, which: LookFor, from: u32) -> LookedAt {
     got.lock().unwrap().take().unwrap()
 }
 
-fn look(w: &mut World, which: LookFor) -> Vec<LiveCall> {
+pub(super) fn look(w: &mut World, which: LookFor) -> Vec<LiveCall> {
     let seen = piece(w, which, 0);
     assert_eq!(seen.next, None, "a small table is one piece");
     seen.calls

@@ -435,6 +435,26 @@ fn a_phone_that_is_silent_costs_the_others_nothing() {
     );
 }
 
+/// RFC 3261 §9.2: who takes his call back hears that, whatever phones had not said before.
+#[test]
+fn who_takes_his_call_back_hears_487_after_silent_phones_too() {
+    let mut w = World::new();
+    w.register(PHONE, "alice", "\r\n");
+    w.register(DESK, "alice", ";q=0.1\r\n");
+    w.invite("sip:alice@carrier.test");
+    let out = w.wait(32_100);
+    let at_desk = out.iter().find(|(flow, _)| flow.remote == addr(DESK)).expect("the next one is asked");
+    w.give(DESK, &response(&at_desk.1, "180 Ringing", DESK));
+    w.give(CALLER, &request("CANCEL", "sip:alice@carrier.test", CALLER, ""));
+    let out = w.wait(40_000);
+    let finals: Vec<&str> = out
+        .iter()
+        .filter(|(flow, t)| flow.remote == addr(CALLER) && t.contains("CSeq: 1 INVITE"))
+        .filter_map(|(_, t)| t.get(8..11))
+        .collect();
+    assert!(!finals.is_empty() && finals.iter().all(|code| *code == "487"), "{finals:?}");
+}
+
 /// A phone behind an address translation: called where its REGISTER came from, and so are later requests of its dialogs.
 #[test]
 fn a_translated_phone_is_reached_by_its_flow() {

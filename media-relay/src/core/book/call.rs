@@ -16,7 +16,7 @@ use warp_ng::{
 use super::dialogues::METADATA_BYTES;
 use super::keep::KeptBack;
 use super::keyring::Keyring;
-use super::play::Heard;
+use super::play::{self, Heard};
 use super::quality::QualityLog;
 use super::record::{Recording, SideTap};
 use super::session::Session;
@@ -246,6 +246,11 @@ impl MediaSide {
         }
     }
 
+    /// It has keys of ours.
+    pub(super) fn protects(&self) -> bool {
+        self.session.protect(0).is_some() || self.keys.protect().is_some()
+    }
+
     /// `on_hold`: the line's silence says nothing.
     fn side(&self, on_hold: bool) -> Option<Side> {
         let spoken = self.spoken.as_ref();
@@ -272,7 +277,7 @@ impl MediaSide {
             stages: Vec::new(),
             record: self.tap.stage(),
             is_blocked: false,
-            play: self.heard.current(),
+            play: play::heard_by(self),
         })
     }
 }

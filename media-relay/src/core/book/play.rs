@@ -19,7 +19,7 @@ use super::call::{Call, MediaSide};
 use super::config::KeySource;
 use super::keep::{Who, meant};
 use super::taken::Taken;
-use crate::core::negotiate::Spoken;
+use crate::core::negotiate::{Class, Spoken};
 use crate::core::sound;
 
 /// Keys that wait for a party at most; a command beyond is refused.
@@ -74,10 +74,18 @@ fn events_of(spoken: &Spoken) -> Option<u8> {
     (0..=127).filter(is_event).find(|pt| spoken.clocks.hz(*pt) == 8_000)
 }
 
-/// The side that hears: of a live audio line that receives.
+/// The side that hears: of a live audio line that receives. One whose protection passes us unopened has no keys of ours: what we
+/// said there would be in the clear, and heard by anybody but it (T-RTP-05).
 fn hears(side: &MediaSide) -> Option<&Spoken> {
     let spoken = side.spoken.as_ref().filter(|s| &*s.kind == b"audio" && !s.rejected)?;
-    (side.pair.is_some() && spoken.direction.receives()).then_some(spoken)
+    let is_ours = !matches!(spoken.class, Class::Srtp | Class::Dtls) || side.protects();
+    (side.pair.is_some() && spoken.direction.receives() && is_ours).then_some(spoken)
+}
+
+/// What a side is to hear now, of what is played to it: nothing while it does not receive, nor in what it has no more since an offer.
+pub(super) fn heard_by(side: &MediaSide) -> Option<Arc<Playing>> {
+    let spoken = hears(side)?;
+    side.heard.current().filter(|playing| playing.is_for(&spoken.plays, spoken.events))
 }
 
 /// Parties that are meant: dialogue and place.
@@ -99,14 +107,23 @@ fn parties(call: &Call, c: &Play) -> Result<Vec<(usize, usize)>, Reply> {
     Ok(flat.collect())
 }
 
+/// In what a party hears us: a codec; and telephone events, where both sides have them (RFC 3264 §7: the others were not agreed on).
+#[derive(Clone, Copy)]
+struct Hearing {
+    codec: Option<(u8, PlayCodec)>,
+    events: Option<u8>,
+}
+
 /// The first line of a dialogue on which a party hears, and in what.
-fn line_of(call: &mut Call, at: usize, party: usize) -> Option<(&mut MediaSide, Option<(u8, PlayCodec)>)> {
+fn line_of(call: &mut Call, at: usize, party: usize) -> Option<(&mut MediaSide, Hearing)> {
     let dialogue = call.dialogues.get_mut(at).filter(|d| d.open && d.answered)?;
     let line =
         dialogue.media.iter_mut().find(|line| line.sides.get(party).is_some_and(|s| hears(s).is_some()))?;
     let other = line.sides.get(1usize.checked_sub(party)?).and_then(|s| s.spoken.as_ref());
-    let codec = line.sides.get(party).and_then(|side| codec_of(hears(side)?, other));
-    Some((line.sides.get_mut(party)?, codec))
+    let own = line.sides.get(party).and_then(hears)?;
+    let events = events_of(own).filter(|_| other.is_none_or(|o| events_of(o).is_some()));
+    let hearing = Hearing { codec: codec_of(own, other), events };
+    Some((line.sides.get_mut(party)?, hearing))
 }
 
 impl Book {
@@ -189,7 +206,7 @@ fn start(
     let refused = |why: &str| Reply::Error { reason: format!("{failed}: {why}").into() };
     let mut hearers = Vec::new();
     for (at, party) in parties {
-        let codec = line_of(call, *at, *party).and_then(|(_, codec)| codec);
+        let codec = line_of(call, *at, *party).and_then(|(_, hearing)| hearing.codec);
         hearers.extend(codec.map(|codec| (*at, *party, codec)));
     }
     if hearers.is_empty() {
@@ -236,14 +253,13 @@ fn press(call: &mut Call, parties: &[(usize, usize)], key: Key, keys: KeySource)
     let mut reason = Reply::error(reasons::NO_DTMF_SOURCE);
     for (at, party) in parties {
         let Some(other) = 1usize.checked_sub(*party) else { continue };
-        let Some((side, codec)) = line_of(call, *at, other) else { continue };
-        let event = hears(side).and_then(events_of);
+        let Some((side, hearing)) = line_of(call, *at, other) else { continue };
         if side.heard.keys.len() >= KEYS {
             reason = Reply::error(TOO_MANY_KEYS);
             continue;
         }
         let Some(voice) = side.heard.voice(keys) else { continue };
-        let playing = match (event, codec) {
+        let playing = match (hearing.events, hearing.codec) {
             (Some(pt), _) => Playing::event(voice, pt, key.event, key.volume, key.lasts, key.pause),
             (None, Some((pt, codec))) => {
                 let Some(clip) = sound::tones(key.event, key.volume, key.lasts, key.pause) else { continue };
